@@ -1,0 +1,1 @@
+"""The maths of flow matching: plain arithmetic that works on numpy arrays and torch tensors alike."""

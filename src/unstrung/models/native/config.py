@@ -1,0 +1,42 @@
+"""The sizes of the native family. One architecture; a size is nothing but these numbers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class NativeConfig:
+    """The shape of a native video transformer. A patch is 4 frames x 16 x 16 pixels; there is no autoencoder."""
+
+    width: int
+    depth: int
+    heads: int
+    hidden: int  # of the SwiGLU
+    quarter: int  # channels of the convolutions at a quarter of the size
+    half: int  # channels of the convolutions at half the size
+    text_width: int = 384
+    frames: int = 4  # pixel frames in a latent frame
+    patch: int = 16
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.heads
+
+    @property
+    def channels(self) -> int:
+        """Channels of a latent: the colours of its pixel frames."""
+        return 3 * self.frames
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the config as JSON types."""
+        return asdict(self)
+
+
+SIZES: dict[str, NativeConfig] = {
+    "tiny": NativeConfig(width=64, depth=2, heads=1, hidden=128, quarter=16, half=16),  # for tests
+    "nano": NativeConfig(width=320, depth=8, heads=5, hidden=864, quarter=96, half=64),
+    "small": NativeConfig(width=768, depth=14, heads=12, hidden=2048, quarter=128, half=96),
+    "base": NativeConfig(width=1152, depth=28, heads=18, hidden=3072, quarter=192, half=128),
+}

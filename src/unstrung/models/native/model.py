@@ -1,0 +1,161 @@
+"""The native video transformer, in PyTorch: to train it, and to run it on a GPU.
+
+    pixels -> convolutional stem -> spacetime tokens -> transformer -> convolutional head -> clean pixels
+
+The head also sees the noisy pixels and the stem's features, so that fine structure is the convolutions' work and the
+transformer is left with what is where, and how it moves. Text is read by joint attention: the video's tokens attend to
+one another and to the text encoder's token states in the same softmax. Every latent frame has its own noise level
+(diffusion forcing, Chen et al. 2024, arXiv:2407.01392). The network predicts the clean video (x-prediction).
+
+Axes: b batch, c channels, t latent frames, h and w pixels, n = t * (h/16) * (w/16) tokens, l text tokens, d width.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unstrung.models.native.config import NativeConfig
+from unstrung.models.native.positions import PLACE_FEATURES, places, rotary
+
+MASKED = -1e4
+
+
+def rms_norm(x: Tensor) -> Tensor:
+    """Scale vectors to a root mean square of one."""
+    return F.rms_norm(x, x.shape[-1:], eps=1e-6)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn pairs of channels by the angles of their tokens: x (b heads n 64), cos and sin (n 32)."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, first * sin + second * cos), dim=-1)
+
+
+def noise_features(sigma: Tensor, size: int = 256) -> Tensor:
+    """Return sinusoids of the noise level, (..., size)."""
+    frequencies = torch.exp(-math.log(10000.0) * torch.arange(size // 2, device=sigma.device) / (size // 2))
+    angles = 1000.0 * sigma[..., None].float() * frequencies
+    return torch.cat((angles.cos(), angles.sin()), dim=-1)
+
+
+class Block(nn.Module):
+    """Joint attention over video and text, then a SwiGLU; both scaled, shifted and gated by noise level and text."""
+
+    def __init__(self, c: NativeConfig) -> None:
+        super().__init__()
+        self.heads = c.heads
+        self.qkv = nn.Linear(c.width, 3 * c.width, bias=False)
+        self.text_kv = nn.Linear(c.width, 2 * c.width, bias=False)
+        self.out = nn.Linear(c.width, c.width, bias=False)
+        self.gate_up = nn.Linear(c.width, 2 * c.hidden, bias=False)
+        self.down = nn.Linear(c.hidden, c.width, bias=False)
+        self.table = nn.Parameter(torch.zeros(6, c.width))
+        self.sharpness = nn.Parameter(torch.full((c.heads, 1, 1), 1.5))
+
+    def forward(self, x: Tensor, mod: Tensor, text: Tensor, bias: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        b, t, s, d = x.shape
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = (mod + self.table).unsqueeze(3).unbind(2)  # b t 1 d
+        h = rms_norm(x) * (1 + scale_a) + shift_a  # b t s d
+        q, k, v = self.qkv(h).view(b, t * s, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # b heads n 64
+        text_k, text_v = self.text_kv(text).view(b, -1, 2, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        q, k, text_k = rotate(rms_norm(q) * self.sharpness, cos, sin), rotate(rms_norm(k), cos, sin), rms_norm(text_k)
+        k, v = torch.cat((text_k, k), dim=2), torch.cat((text_v, v), dim=2)  # b heads l+n 64
+        h = F.scaled_dot_product_attention(q, k.to(q.dtype), v, attn_mask=bias)  # b heads n 64
+        x = x + gate_a * self.out(h.transpose(1, 2).reshape(b, t, s, d))
+        h = rms_norm(x) * (1 + scale_m) + shift_m
+        gate, up = self.gate_up(h).chunk(2, dim=-1)
+        return x + gate_m * self.down(F.silu(gate) * up)
+
+
+class NativeModel(nn.Module):
+    """The whole network: noisy video, noise levels and text in, clean video out."""
+
+    def __init__(self, config: NativeConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        self.stem_half = nn.Conv2d(4 * c.channels, c.half // 2, 3, padding=1)
+        self.stem_quarter = nn.Conv2d(2 * c.half, c.quarter, 3, padding=1)
+        self.stem_out = nn.Linear(16 * c.quarter, c.width)
+        self.place = nn.Linear(PLACE_FEATURES, c.width)
+        self.text_in = nn.Linear(c.text_width, c.width)
+        self.text_pool = nn.Linear(c.text_width, c.width)
+        self.noise_in = nn.Linear(256, c.width)
+        self.noise_out = nn.Linear(c.width, c.width)
+        self.modulation = nn.Linear(c.width, 6 * c.width)
+        self.blocks = nn.ModuleList(Block(c) for _ in range(c.depth))
+        self.last_modulation = nn.Linear(c.width, 2 * c.width)
+        self.head_in = nn.Linear(c.width, 16 * c.quarter)
+        self.film = nn.Linear(c.width, 2 * (c.quarter + c.half))
+        self.head_quarter = nn.Conv2d(2 * c.quarter, c.quarter, 3, padding=1)
+        self.head_up = nn.Conv2d(c.quarter, 2 * c.half, 3, padding=1)
+        self.head_half = nn.Conv2d(c.half + 4 * c.channels, c.half, 3, padding=1)
+        self.head_out = nn.Conv2d(c.half, 4 * c.channels, 3, padding=1)
+        self.initialize_weights()
+
+    def initialize_weights(self) -> None:
+        """Draw all weights: width-scaled normal matrices, quiet modulation, gates that start at a tenth."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=module.in_features**-0.5)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for layer in (self.modulation, self.last_modulation, self.film):
+            nn.init.zeros_(layer.weight)
+        for block in self.blocks:
+            nn.init.constant_(block.table[2], 0.1)
+            nn.init.constant_(block.table[5], 0.1)
+
+    def forward(self, x: Tensor, sigma: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
+        """Predict the clean video.
+
+        x (b c t h w) in -1..1 plus noise; sigma (b t) from 0 clean to 1 noise; text (b l 384) and its mask (b l).
+        """
+        t, h, w = x.shape[2], x.shape[3] // 16, x.shape[4] // 16
+        cos, sin = (torch.from_numpy(a).to(x.device) for a in rotary(t, h, w, self.config.head_width))  # n 32
+        bias = (1 - text_mask.float()) * MASKED  # b l
+        bias = F.pad(bias, (0, t * h * w))[:, None, None]  # b 1 1 l+n
+
+        cond = self.condition(sigma, text, text_mask)  # b t d
+        mod = self.modulation(cond).unflatten(-1, (6, -1))  # b t 6 d
+        text = rms_norm(self.text_in(text))  # b l d
+        tokens, skips = self.stem(x)  # b t s d
+        tokens = tokens + self.place(torch.from_numpy(places(h, w)).to(x.device))
+        for block in self.blocks:
+            tokens = block(tokens, mod, text, bias.to(tokens.dtype), cos, sin)
+        return self.head(tokens, cond, skips, h, w)  # b c t h w
+
+    def condition(self, sigma: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
+        """Join noise levels and the mean of the text into one vector a latent frame, (b t d)."""
+        pooled = (text * text_mask[..., None]).sum(1) / text_mask.sum(1, keepdim=True)  # b 384
+        noise = self.noise_out(F.silu(self.noise_in(noise_features(sigma))))  # b t d
+        return F.silu(noise + self.text_pool(pooled)[:, None])
+
+    def stem(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        """Turn pixels into tokens (b t s d), and keep the features on the way for the head."""
+        b, _, t, _, _ = x.shape
+        half = F.pixel_unshuffle(x.transpose(1, 2).flatten(0, 1), 2)  # bt 4c h/2 w/2
+        near = F.silu(self.stem_half(half))  # bt half/2 h/2 w/2
+        quarter = F.silu(self.stem_quarter(F.pixel_unshuffle(near, 2)))  # bt q h/4 w/4
+        patches = F.pixel_unshuffle(quarter, 4).flatten(2).transpose(1, 2)  # bt s 16q
+        return self.stem_out(patches).unflatten(0, (b, t)), (half, near, quarter)
+
+    def head(self, tokens: Tensor, cond: Tensor, skips: tuple[Tensor, Tensor, Tensor], h: int, w: int) -> Tensor:
+        """Turn tokens and the stem's features into clean pixels (b c t h w)."""
+        b, t, _, _ = tokens.shape
+        half, near, quarter = skips
+        c = self.config
+        shift, scale = self.last_modulation(cond).unsqueeze(2).chunk(2, dim=-1)  # b t 1 d
+        film = self.film(cond).flatten(0, 1)[..., None, None]  # bt 2q+2half 1 1
+        scale_q, shift_q, scale_h, shift_h = film.split((c.quarter, c.quarter, c.half, c.half), dim=1)
+        y = self.head_in(rms_norm(tokens) * (1 + scale) + shift)  # b t s 16q
+        y = y.flatten(0, 1).transpose(1, 2).unflatten(2, (h, w))  # bt 16q h/16 w/16
+        y = torch.cat((F.pixel_shuffle(y, 4), quarter), dim=1)  # bt 2q h/4 w/4
+        y = F.silu(self.head_quarter(y) * (1 + scale_q) + shift_q)
+        y = F.pixel_shuffle(F.silu(self.head_up(y)), 2)  # bt half/2 h/2 w/2
+        y = F.silu(self.head_half(torch.cat((y, near, half), dim=1)) * (1 + scale_h) + shift_h)
+        y = F.pixel_shuffle(self.head_out(y), 2)  # bt c h w
+        return y.unflatten(0, (b, t)).transpose(1, 2)

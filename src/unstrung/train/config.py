@@ -1,0 +1,54 @@
+"""What a training run is made of. A recipe is a function that returns one of these (`train/configs/`)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from unstrung.models.native.config import NativeConfig
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Samples of one shape, which go into a batch together."""
+
+    frames: int  # latent frames, four pixel frames each
+    height: int
+    width: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Until so many samples have been seen, draw buckets with these weights."""
+
+    until: int
+    weights: tuple[tuple[Bucket, float], ...]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole run: the model, what it sees in which order, and how it learns."""
+
+    name: str
+    model: NativeConfig
+    phases: tuple[Phase, ...]
+    fps: int = 8
+    seed: int = 0
+    text_tokens: int = 40  # captions are padded to this length, and cut there
+    drop_text: float = 0.1
+    noise_mean: float = 0.8  # of the logit-normal noise level: above 0 leans to noise
+    noise_spread: float = 0.8
+    subject_weight: float = 3.0  # how much more an actor's pixel counts than the backdrop's
+    muon_lr: float = 2e-3
+    adam_lr: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: int = 100
+    clip: float = 1.0
+    ema: float = 0.999
+    workers: int = 1
+    compile: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the config as JSON types."""
+        return asdict(self)

@@ -1,0 +1,32 @@
+"""How the built-in model was trained."""
+
+from __future__ import annotations
+
+from unstrung.models.native.config import SIZES
+from unstrung.train.config import Bucket, Phase, TrainConfig
+
+WIDE = Bucket(1, 96, 160, batch=96)
+TALL = Bucket(1, 160, 96, batch=96)
+SQUARE = Bucket(1, 128, 128, batch=92)
+CLIP = Bucket(4, 96, 160, batch=24)
+LONG = Bucket(10, 96, 160, batch=10)
+TALL_CLIP = Bucket(4, 160, 96, batch=24)
+SQUARE_CLIP = Bucket(4, 128, 128, batch=23)
+
+
+def nano() -> TrainConfig:
+    """Return the recipe of nano: half-second windows first, then more and more of longer ones."""
+    return TrainConfig(
+        name="nano",
+        model=SIZES["nano"],
+        phases=(
+            Phase(until=250_000, weights=((WIDE, 0.9), (TALL, 0.05), (SQUARE, 0.05))),
+            Phase(until=400_000, weights=((WIDE, 0.6), (TALL, 0.05), (SQUARE, 0.05), (CLIP, 0.3))),
+            Phase(
+                until=10**12,
+                weights=(
+                    (WIDE, 0.35), (TALL, 0.05), (SQUARE, 0.05), (CLIP, 0.3), (LONG, 0.15), (TALL_CLIP, 0.05), (SQUARE_CLIP, 0.05),
+                ),
+            ),
+        ),
+    )  # fmt: skip

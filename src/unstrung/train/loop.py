@@ -1,0 +1,199 @@
+"""The training loop: from a recipe, or from the last checkpoint, until the hours are over or somebody says stop."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unstrung.models.native.model import NativeModel
+from unstrung.train.checkpoint import import_weights, load_checkpoint, save_checkpoint
+from unstrung.train.config import Bucket, TrainConfig
+from unstrung.train.data import HELD_OUT_START, Batch, BatchMaker, batches
+from unstrung.train.ema import Ema
+from unstrung.train.noise import noise_levels
+
+SIGMA_FLOOR = 0.1  # of the v-loss: below this level a mistake weighs no more
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to go on, and how often to save, sample and test."""
+
+    hours: float
+    folder: Path
+    start_from: Path | None = None  # shipped weights to begin with, where there is no checkpoint
+    save_minutes: float = 10
+    sample_minutes: float = 20
+    test_steps: int = 200
+    cooldown: bool = False  # let the learning rate fall to nothing over these hours
+
+
+def loss_of(
+    model: Callable[..., Tensor], batch: Batch, config: TrainConfig, generator: torch.Generator, device: torch.device, weigh: bool = True
+) -> Tensor:
+    """Return the v-loss of a batch: mean of ((x0_hat - x0) / sigma)^2 over the frames to be learned."""
+    video = torch.from_numpy(batch.video).to(device)
+    b, frames, h, w, _ = video.shape
+    t = frames // 4
+    x0 = video.view(b, t, 4, h, w, 3).permute(0, 2, 5, 1, 3, 4).reshape(b, 12, t, h, w).float() / 127.5 - 1
+    sigma, learn = (a.to(device) for a in noise_levels(b, t, config.noise_mean, config.noise_spread, generator))
+    noise = torch.randn(x0.shape, generator=generator).to(device)
+    level = sigma[:, None, :, None, None]
+    text, text_mask = (torch.from_numpy(a).float().to(device) for a in (batch.text, batch.text_mask))
+    with autocast(device):
+        guess = model((1 - level) * x0 + level * noise, sigma, text, text_mask).float()
+    error = (guess - x0).square() / level.clamp(min=SIGMA_FLOOR).square()
+    if weigh and config.subject_weight != 1:
+        mask = torch.from_numpy(batch.mask).to(device).view(b, t, 4, h, w).transpose(1, 2).float() / 255
+        error = error * (1 + (config.subject_weight - 1) * mask.repeat_interleave(3, dim=1))
+    return (error.mean(dim=(1, 3, 4)) * learn).sum() / learn.sum()
+
+
+def autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Compute in bf16 where the device does that well; weights stay in fp32."""
+    return torch.autocast(device.type, torch.bfloat16) if device.type in ("cpu", "cuda") else nullcontext()
+
+
+class Trainer:
+    """One run: what it has learned so far, and how to take a step."""
+
+    def __init__(self, config: TrainConfig, plan: Plan, say: Callable[[str], None]) -> None:
+        self.config, self.plan, self.say = config, plan, say
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.manual_seed(config.seed)
+        self.model = NativeModel(config.model).to(self.device)
+        self.step, self.samples, self.hours = 0, 0, 0.0
+        state = load_checkpoint(plan.folder)
+        if state is None and plan.start_from is not None:
+            about = import_weights(plan.start_from, self.model)
+            self.samples, self.hours, self.step = about["samples"], about["hours"], about["step"]
+            say(f"starting from {plan.start_from}: {self.samples:,} samples, {self.hours:.1f} h")
+        self.ema = Ema(self.model, config.ema)
+        matrices = [p for p in self.model.blocks.parameters() if p.ndim == 2 and p.shape[0] > 6]
+        ids = {id(p) for p in matrices}
+        others = [p for p in self.model.parameters() if id(p) not in ids]
+        self.muon = torch.optim.Muon(
+            matrices, lr=config.muon_lr, weight_decay=config.weight_decay, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+        )
+        self.adam = torch.optim.AdamW(others, lr=config.adam_lr, betas=(0.9, 0.95), weight_decay=0.0)
+        self.began = self.step  # of the optimizers, whose warm-up begins anew with shipped weights
+        if state is not None:
+            self.restore(state)
+        if config.compile:
+            for block in self.model.blocks:
+                block.compile()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a checkpoint."""
+        self.model.load_state_dict(state["model"])
+        self.ema.model.load_state_dict(state["ema"])
+        self.muon.load_state_dict(state["muon"])
+        self.adam.load_state_dict(state["adam"])
+        self.step, self.samples, self.hours = state["step"], state["samples"], state["hours"]
+        self.began = state["began"]
+        self.say(f"going on from step {self.step}: {self.samples:,} samples, {self.hours:.1f} h")
+
+    def save(self) -> None:
+        """Write a checkpoint: everything that is needed to go on as if nothing had happened.
+
+        Noise, data and their order are functions of seed, step and sample number, so no generator's state is kept.
+        """
+        state = {
+            "model": self.model.state_dict(), "ema": self.ema.model.state_dict(), "muon": self.muon.state_dict(),
+            "adam": self.adam.state_dict(), "step": self.step, "samples": self.samples, "hours": self.hours,
+            "began": self.began, "config": self.config.to_dict(),
+        }  # fmt: skip
+        save_checkpoint(self.plan.folder / "last.pt", state)
+
+    def take(self, batch: Batch, share_done: float) -> float:
+        """Learn from one batch and return its loss; `share_done` of this run's time is over."""
+        rate = min(1.0, (self.step - self.began + 1) / self.config.warmup)
+        if self.plan.cooldown:
+            rate *= max(0.02, 1 - share_done)
+        for optimizer, lr in ((self.muon, self.config.muon_lr), (self.adam, self.config.adam_lr)):
+            for group in optimizer.param_groups:
+                group["lr"] = lr * rate
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
+        loss = loss_of(self.model, batch, self.config, generator, self.device)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        self.muon.step()
+        self.adam.step()
+        self.muon.zero_grad()
+        self.adam.zero_grad()
+        self.step += 1
+        self.samples += len(batch.video)
+        self.ema.update(self.model, self.step)
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def test(self, batch: Batch) -> float:
+        """Return the mean model's loss on held-out scenes, always with the same noise and without weights."""
+        return float(loss_of(self.ema.model, batch, self.config, torch.Generator().manual_seed(1), self.device, weigh=False))
+
+
+def train(config: TrainConfig, plan: Plan, say: Callable[[str], None], on_sample: Callable[[Trainer], None]) -> Trainer:
+    """Train until `plan.hours` have passed or SIGTERM or Ctrl-C asks to stop; always leave a checkpoint."""
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(config, plan, say)
+    stop = False
+
+    def ask_to_stop(*_: object) -> None:
+        nonlocal stop
+        stop = True
+
+    handlers = {s: signal.signal(s, ask_to_stop) for s in (signal.SIGTERM, signal.SIGINT)}
+    test_batch = BatchMaker(config).make(0, HELD_OUT_START, Bucket(1, 96, 160, 48), drop_text=0.0, held_out=True)
+    start = last = time.monotonic()
+    saved = sampled = start
+    losses: list[float] = []
+    try:
+        with (plan.folder / "log.jsonl").open("a") as log:
+            for batch in batches(config, trainer.step, trainer.samples):
+                loss = trainer.take(batch, (time.monotonic() - start) / 3600 / plan.hours)
+                now = time.monotonic()
+                trainer.hours += (now - last) / 3600
+                losses.append(loss)
+                row: dict[str, Any] = {
+                    "step": trainer.step, "samples": trainer.samples, "hours": round(trainer.hours, 4), "loss": round(loss, 5),
+                    "shape": batch.video.shape, "per_second": round(len(batch.video) / (now - last), 2),
+                }  # fmt: skip
+                last = now
+                if trainer.step % plan.test_steps == 0:
+                    row["held_out"] = round(trainer.test(test_batch), 5)
+                log.write(json.dumps(row) + "\n")
+                log.flush()
+                if trainer.step % 20 == 0 or "held_out" in row:
+                    say(_progress(row, losses))
+                if now - saved > 60 * plan.save_minutes:
+                    trainer.save()
+                    saved = now
+                if now - sampled > 60 * plan.sample_minutes:
+                    on_sample(trainer)
+                    sampled = now
+                if stop or now - start > 3600 * plan.hours:
+                    break
+                last = time.monotonic()
+    finally:
+        trainer.save()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return trainer
+
+
+def _progress(row: dict[str, Any], losses: list[float]) -> str:
+    recent = losses[-20:]
+    held_out = f"  held out {row['held_out']:.4f}" if "held_out" in row else ""
+    return (
+        f"step {row['step']:>6}  samples {row['samples']:>9,}  {row['hours']:.2f} h  "
+        f"loss {sum(recent) / len(recent):.4f}  {row['per_second']:.1f} samples/s{held_out}"
+    )
