@@ -1,0 +1,1 @@
+"""The makers: everything that turns a request into a clip."""

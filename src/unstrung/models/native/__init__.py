@@ -1,0 +1,47 @@
+"""Our own family: a video diffusion transformer, trained from scratch on data whose every work is listed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unstrung.card import Limits, ModelCard, Option
+from unstrung.diffusion.samplers import SAMPLERS
+from unstrung.diffusion.sigmas import SCHEDULES
+
+if TYPE_CHECKING:
+    from unstrung.models.native.pipeline import NativePipeline
+
+FOLDER = Path(__file__).parent / "weights"
+
+CARDS = (
+    ModelCard(
+        id="nano",
+        family="native",
+        summary="The built-in model: a toy world in clay, drawn on a CPU in seconds. 14 million parameters.",
+        tasks=("text-to-video",),
+        license="Apache-2.0",
+        revision="1",
+        size_multiple=2,
+        fps=24,
+        defaults={
+            "width": 640, "height": 360, "seconds": 5.0, "num_inference_steps": 24, "guidance_scale": 3.0, "sampler": "euler",
+        },
+        limits=Limits(min_side=64, max_side=1920, min_seconds=1.0, max_seconds=60.0, max_steps=200),
+        memory={"ram": 1_500_000_000},
+        options={"schedule": Option("uniform", "how the noise levels are spaced", choices=tuple(SCHEDULES))},
+        samplers=tuple(SAMPLERS),
+        notes=(
+            "It draws 160x96 at 8 frames a second and enlarges that; more pixels show no more detail.",
+            "It knows about a hundred animals, vehicles, people, foods and toys in fifteen places, by day, sunset and night.",
+            "It cannot write, count, or show real people and places.",
+        ),
+    ),
+)  # fmt: skip
+
+
+def load(card: ModelCard, device: str | None = None) -> NativePipeline:
+    """Load a native model; `device` None is the CPU with OpenVINO, "cuda" a GPU with PyTorch."""
+    from unstrung.models.native.pipeline import load_pipeline
+
+    return load_pipeline(card, FOLDER, device)

@@ -1,0 +1,422 @@
+"""The command line: verbs, each of which calls one function below."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from unstrung.errors import InvalidRequest, UnstrungError
+
+if TYPE_CHECKING:
+    from unstrung.events import Emit
+    from unstrung.recipe import Recipe
+    from unstrung.request import Request
+
+
+class Resolution(StrEnum):
+    """The short side of the picture."""
+
+    P360 = "360p"
+    P480 = "480p"
+    P720 = "720p"
+    P1080 = "1080p"
+
+
+class Aspect(StrEnum):
+    """Width to height."""
+
+    WIDE = "16:9"
+    TALL = "9:16"
+    SQUARE = "1:1"
+
+
+class _Verbs(typer.core.TyperGroup):
+    """The group of verbs, in which a first word that is no verb is a prompt: `unstrung "a fox"` generates."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands:
+            args = ["generate", *args]
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        # an option before the prompt belongs to generate, unless it is one of the group's own
+        if args and args[0].startswith("-") and args[0] not in ("--help", "--version", "--"):
+            args = ["generate", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_Verbs,
+    no_args_is_help=True,
+    add_completion=False,
+    help="Text to video that nobody can switch off. A sentence becomes a film: unstrung \"a red fox running through the snow at night\"",
+)
+models_app = typer.Typer(no_args_is_help=True, help="See which models there are.")
+data_app = typer.Typer(no_args_is_help=True, help="Fetch what models are trained on.")
+train_app = typer.Typer(no_args_is_help=True, help="Train a model.")
+eval_app = typer.Typer(no_args_is_help=True, help="Measure a model.")
+app.add_typer(models_app, name="models")
+app.add_typer(data_app, name="data")
+app.add_typer(train_app, name="train")
+app.add_typer(eval_app, name="eval")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+def main() -> None:
+    """Run the command line; exit 2 for bad input with one clear line, 130 for Ctrl-C."""
+    import click
+
+    try:
+        code = app(standalone_mode=False)
+    except UnstrungError as error:
+        _fail(error.message)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except (KeyboardInterrupt, click.Abort):
+        print("\nStopped; nothing was left behind.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os._exit(141)
+    sys.exit(code or 0)
+
+
+def _fail(message: str) -> None:
+    print(f"unstrung: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        from unstrung import __version__
+
+        print(f"unstrung {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What you want to see.")],
+    model: Annotated[str | None, typer.Option(help="Which model; see 'unstrung models list'.")] = None,
+    size: Annotated[str | None, typer.Option(help="Width and height in pixels, as 640x360.")] = None,
+    resolution: Annotated[Resolution | None, typer.Option(help="The short side, instead of --size.")] = None,
+    aspect: Annotated[Aspect | None, typer.Option(help="The shape, with --resolution.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Length, 1 to 60; default 5.")] = None,
+    fps: Annotated[int | None, typer.Option(help="Frames a second; default 24.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same film.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps: more is finer and slower.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="How closely to follow the prompt.")] = None,
+    negative: Annotated[str | None, typer.Option(help="What you don't want to see.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="How noise becomes a picture: euler, heun, midpoint, ancestral.")] = None,
+    variants: Annotated[int, typer.Option(min=1, max=64, help="How many films, each with its own seed.")] = 1,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File or folder to write to.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
+    preview: Annotated[bool, typer.Option("--preview", help="Write a contact sheet beside the film, as PNG.")] = False,
+    recipe: Annotated[bool, typer.Option("--recipe/--no-recipe", help="Keep in the file how it was made.")] = True,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a film from a sentence."""
+    from unstrung.request import Request
+
+    width, height = _size(size, resolution, aspect)
+    request = Request(
+        prompt=prompt, negative_prompt=negative, model=model, width=width, height=height, seconds=seconds, fps=fps,
+        num_inference_steps=steps, guidance_scale=guidance, sampler=sampler, seed=seed,
+    )  # fmt: skip
+    _make(request, variants, output, force, preview, recipe, device, as_json)
+
+
+def _make(
+    request: Request, variants: int, output: Path | None, force: bool, preview: bool, keep_recipe: bool,
+    device: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Make the variants of a request with one loaded model, each file whole before the next begins."""
+    from dataclasses import replace
+
+    from unstrung import engine
+    from unstrung.media.codec import check_target, write_clip
+
+    first = engine.check(request).target
+    assert first.seed is not None
+    paths = _paths(request.prompt, output, variants)
+    sheets = [path.with_suffix(".png") for path in paths] if preview else []
+    for path in (*paths, *sheets):
+        check_target(path, force)
+    made = []
+    with _Talk(quiet=as_json) as talk:
+        opened = engine.open_model(request.model, device)
+        for i, path in enumerate(paths):
+            asked = replace(request, seed=first.seed + i)
+            clip, recipe = engine.generate(asked, talk.emit, model=opened)
+            write_clip(clip, path, recipe=recipe if keep_recipe else None, force=force)
+            if preview:
+                clip.contact_sheet().save(sheets[i])
+            made.append({"file": str(path), "preview": str(sheets[i]) if preview else None, "recipe": json.loads(recipe.to_json())})
+            talk.say(f"{path}  ({clip.seconds:g} s, {clip.width}x{clip.height}, seed {recipe.seed})")
+        opened.close()
+    if as_json:
+        _print_json({"clips": made, "notes": talk.notes})
+
+
+def _size(size: str | None, resolution: Resolution | None, aspect: Aspect | None) -> tuple[int | None, int | None]:
+    """Return width and height as asked for in either way; None where the model may choose."""
+    if size is not None:
+        if resolution or aspect:
+            raise InvalidRequest("size", "--size says both sides already: leave out --resolution and --aspect.")
+        if not (match := re.fullmatch(r"(\d{1,5})[xX×](\d{1,5})", size.strip())):
+            raise InvalidRequest("size", f"--size is '{size}'; it must be like 640x360.")
+        return int(match[1]), int(match[2])
+    if resolution is None and aspect is None:
+        return None, None
+    short = int((resolution or Resolution.P360).removesuffix("p"))
+    long = {360: 640, 480: 854, 720: 1280, 1080: 1920}[short]
+    shapes = {Aspect.WIDE: (long, short), Aspect.TALL: (short, long), Aspect.SQUARE: (short, short)}
+    return shapes[aspect or Aspect.WIDE]
+
+
+def _paths(prompt: str, output: Path | None, variants: int) -> list[Path]:
+    """Return where the films go: named by the prompt, in the folder or under the name that was given."""
+    slug = re.sub(r"[^\w]+", "-", prompt.strip().lower()).strip("-_")[:80].rstrip("-_") or "film"
+    if output is None:
+        path = Path(f"{slug}.mp4")
+    elif output.is_dir() or str(output).endswith(("/", os.sep)):
+        path = output / f"{slug}.mp4"
+    else:
+        path = output if output.suffix else output.with_suffix(".mp4")
+    if path.suffix.lower() != ".mp4":
+        raise InvalidRequest("output", f"--output is '{output}'; films are written as .mp4: end the name with that.")
+    if variants == 1:
+        return [path]
+    return [path.with_stem(f"{path.stem}-{i + 1}") for i in range(variants)]
+
+
+@app.command()
+def show(
+    file: Annotated[Path, typer.Argument(help="A film that Unstrung made, or a recipe.")], as_json: Json = False
+) -> None:
+    """Say how a film was made."""
+    from unstrung.media.codec import read_recipe
+
+    recipe = read_recipe(file)
+    if as_json:
+        _print_json(json.loads(recipe.to_json()))
+        return
+    out = recipe.output
+    lines = {
+        "prompt": recipe.request["prompt"],
+        "model": f"{recipe.model['id']} (revision {recipe.model['revision']}, {recipe.model['license']})",
+        "seed": recipe.seed,
+        "film": f"{out['num_frames']} frames at {out['fps']} fps, {out['width']}x{out['height']}",
+        "sampling": f"{recipe.resolved.get('num_inference_steps')} steps of {recipe.resolved.get('sampler')}, "
+        f"guidance {recipe.resolved.get('guidance_scale')}",
+        "understood": _understood(recipe),
+        "made": f"by Unstrung {recipe.software.get('unstrung')} in {sum(recipe.seconds.values()):.1f} s",
+        "frames": out["sha256"],
+    }
+    for name, value in lines.items():
+        print(f"{name:>11}  {value}")
+
+
+def _understood(recipe: Recipe) -> str:
+    known = ", ".join(recipe.understood.get("known", ())) or "-"
+    unknown = ", ".join(recipe.understood.get("unknown", ()))
+    return f"{known}" + (f"; not known: {unknown}" if unknown else "")
+
+
+@app.command()
+def remake(
+    file: Annotated[Path, typer.Argument(help="A film that Unstrung made, or a recipe.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the new film here.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a film's recipe again, and say whether every frame is the same."""
+    from unstrung import engine
+    from unstrung.media.codec import check_target, read_recipe, write_clip
+
+    recipe = read_recipe(file)
+    if output is not None:
+        check_target(output, force)
+    with _Talk(quiet=as_json) as talk:
+        clip, again, identical = engine.remake(recipe, talk.emit, device=device)
+        if output is not None:
+            write_clip(clip, output, recipe=again, force=force)
+    if as_json:
+        _print_json({"identical": identical, "recipe": json.loads(again.to_json()), "file": str(output) if output else None})
+    else:
+        print("identical: every frame is the same" if identical else _difference(recipe, again))
+
+
+def _difference(before: Recipe, after: Recipe) -> str:
+    if before.model["sha256"] != after.model["sha256"]:
+        return "different: the model's weights have changed since"
+    if before.software != after.software or before.device != after.device:
+        return "different: other software or another machine made the first one"
+    return "different, although model, software and machine are the same"
+
+
+@models_app.command("list")
+def models_list(as_json: Json = False) -> None:
+    """List the models."""
+    from unstrung.plugins import cards
+
+    known = [card for card, _ in cards().values()]
+    if as_json:
+        _print_json([card.to_dict() for card in known])
+        return
+    for card in known:
+        print(f"{card.id:<10} {', '.join(card.tasks):<18} {card.license:<12} {card.summary}")
+
+
+@models_app.command("show")
+def models_show(model: Annotated[str, typer.Argument(help="Its name.")], as_json: Json = False) -> None:
+    """Say what a model can do, costs and allows."""
+    from unstrung.plugins import find_card
+
+    card, _ = find_card(model)
+    if as_json:
+        _print_json(card.to_dict())
+        return
+    low, high = card.limits.min_seconds, card.limits.max_seconds
+    print(f"{card.id} (revision {card.revision}, {card.license})\n{card.summary}")
+    print(f"\ndoes      {', '.join(card.tasks)}\nlength    {low:g} to {high:g} s at {card.fps} fps")
+    print(f"sides     {card.limits.min_side} to {card.limits.max_side} pixels")
+    print(f"samplers  {', '.join(card.samplers)}")
+    print("defaults  " + ", ".join(f"{k} {v}" for k, v in card.defaults.items()))
+    for name, option in card.options.items():
+        print(f"option    {name} = {option.default}: {option.help}")
+    for note in card.notes:
+        print(f"- {note}")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine can run, and why not the rest."""
+    from unstrung.machine import examine
+
+    report = examine()
+    if as_json:
+        _print_json(report)
+        return
+    for name, value in report["machine"].items():
+        print(f"{name:>9}  {value}")
+    for row in report["models"]:
+        print(f"{row['id']:>9}  {'ready' if row['ready'] else 'not ready: ' + row['why']}")
+
+
+@data_app.command("toyworld")
+def data_toyworld(
+    folder: Annotated[Path | None, typer.Option(help="Where to keep it; default: the user's cache.")] = None,
+) -> None:
+    """Fetch the toy world's art (750 MB, with npm), check it, and make it ready to train with."""
+    from unstrung.corpus.toyworld.art import fetch, open_atlas
+    from unstrung.corpus.toyworld.render import art_names
+
+    place = fetch(folder, _say)
+    _say("unpacking the frames")
+    open_atlas(art_names(), folder=place)
+    print(place)
+
+
+@train_app.command("nano")
+def train_nano(
+    hours: Annotated[float, typer.Option(min=0.001, help="How long to train.")] = 2.0,
+    folder: Annotated[Path, typer.Option(help="Logs, checkpoints and sample sheets.")] = Path("runs/nano"),
+    start_from: Annotated[Path | None, typer.Option("--from", help="Weights to begin with: a file, or 'shipped'.")] = None,
+    cooldown: Annotated[bool, typer.Option("--cooldown", help="Let the learning rate fall to nothing over these hours.")] = False,
+    sample_minutes: Annotated[float, typer.Option(help="Minutes between sample sheets.")] = 20,
+) -> None:
+    """Train the built-in model, from its last checkpoint where there is one."""
+    # spinning threads starve whatever else this machine does; must be set before torch is imported
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from unstrung.models.native import FOLDER
+    from unstrung.train.configs.nano import nano
+    from unstrung.train.loop import Plan, train
+    from unstrung.train.report import report_run
+
+    if start_from == Path("shipped"):
+        start_from = FOLDER / "nano.safetensors"
+    plan = Plan(hours=hours, folder=folder, start_from=start_from, cooldown=cooldown, sample_minutes=sample_minutes)
+    trainer = train(nano(), plan, _say, report_run)
+    report_run(trainer)
+    _say(f"stopped at step {trainer.step}; go on with: unstrung train nano --hours {hours:g} --folder {folder}")
+
+
+@train_app.command("export")
+def train_export(
+    folder: Annotated[Path, typer.Option(help="The run to take the weights from.")] = Path("runs/nano"),
+    target: Annotated[Path | None, typer.Option(help="Where to put them; default: into the package.")] = None,
+) -> None:
+    """Write a run's mean weights, with their vocabulary and credits, as the built-in model."""
+    from unstrung.models.native import FOLDER
+    from unstrung.train.configs.nano import nano
+    from unstrung.train.export import export
+
+    print(export(nano(), folder, target or FOLDER))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+class _Talk:
+    """Talks to the person on stderr while a film is made: a bar with the time left, notes, results."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self.notes: list[dict[str, Any]] = []
+        self._bar: Any = None
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> _Talk:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description:>8}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    @property
+    def emit(self) -> Emit:
+        """Return what the engine is to call."""
+        return self._hear
+
+    def say(self, text: str) -> None:
+        """Print a line of result: on stdout, or on stderr where stdout is for JSON."""
+        self._bar.stop()
+        print(text, file=sys.stderr if self.quiet else sys.stdout, flush=True)
+        self._bar.start()
+        self._tasks = {}
+
+    def _hear(self, event: Any) -> None:
+        from unstrung.events import Note, Progress
+
+        if isinstance(event, Progress):
+            if event.stage not in self._tasks:
+                for task in self._tasks.values():
+                    self._bar.update(task, visible=False)
+                self._tasks[event.stage] = self._bar.add_task(event.stage, total=event.total)
+            self._bar.update(self._tasks[event.stage], completed=event.done)
+        elif isinstance(event, Note):
+            self.notes.append({"code": event.code, "text": event.text, "data": dict(event.data)})
+            self._bar.console.print(event.text, highlight=False, markup=False)
+
+

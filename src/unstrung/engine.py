@@ -1,0 +1,139 @@
+"""From a request to a clip and its recipe: the one place where the steps of generating are listed."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from unstrung import __version__
+from unstrung.card import ModelCard
+from unstrung.events import Emit, Event, Note, Progress, ignore
+from unstrung.media.clip import Clip
+from unstrung.models.base import Model
+from unstrung.plugins import find_card
+from unstrung.recipe import Recipe
+from unstrung.request import DEFAULT_MODEL, Request, Resolved, resolve
+
+STAGES = ("resolve", "load", "encode", "prepare", "sample", "decode", "finish")
+
+
+@dataclass
+class _Clock:
+    """Hears every event on its way to the caller, and keeps what the recipe wants to know."""
+
+    emit: Emit
+    seconds: dict[str, float] = field(default_factory=dict)
+    understood: Mapping[str, Any] = field(default_factory=dict)
+    stage: str | None = None
+    since: float = 0.0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Progress) and event.stage != self.stage:
+            self.enter(event.stage)
+        if isinstance(event, Note) and event.code == "understood":
+            self.understood = event.data
+        self.emit(event)
+
+    def enter(self, stage: str | None) -> None:
+        now = time.perf_counter()
+        if self.stage is not None:
+            self.seconds[self.stage] = round(self.seconds.get(self.stage, 0.0) + now - self.since, 3)
+        self.stage, self.since = stage, now
+
+
+def open_model(name: str | None = None, device: str | None = None) -> Model:
+    """Load a model by name (default: the built-in one). Raises `UnknownModel` or `MissingWeights`."""
+    card, module = find_card(name or DEFAULT_MODEL)
+    model: Model = module.load(card, device)
+    return model
+
+
+def check(request: Request) -> Resolved:
+    """Resolve a request without loading anything; raise `UnknownModel` or `InvalidRequest` for what can't be made."""
+    card, _ = find_card(request.model or DEFAULT_MODEL)
+    return resolve(request, card)
+
+
+def generate(
+    request: Request, emit: Emit = ignore, *, model: Model | None = None, device: str | None = None
+) -> tuple[Clip, Recipe]:
+    """Make a clip, and the recipe to make it again.
+
+    `emit` hears of progress, previews and notes, and may raise `Canceled`. A `model` that is open already is used and
+    left open; else the request's is loaded and closed. Raises `UnstrungError` kin.
+    """
+    clock = _Clock(emit)
+    clock.enter("resolve")
+    resolved = check(request)
+    clock(Progress("load", 0, 1))
+    opened = model or open_model(resolved.target.model, device)
+    clock(Progress("load", 1, 1))
+    try:
+        clip = opened.generate(resolved.run, clock)  # encode, prepare, sample, decode
+        clock(Progress("finish", 0, 1))
+        clip = _crop(clip, resolved.target)
+        about = opened.about()
+    finally:
+        if model is None:
+            opened.close()
+    clock(Progress("finish", 1, 1))
+    clock.enter(None)
+    return clip, _recipe(request, resolved, opened.card, about, clip, clock)
+
+
+def remake(recipe: Recipe, emit: Emit = ignore, *, device: str | None = None) -> tuple[Clip, Recipe, bool]:
+    """Run a recipe again; return the clip, its new recipe, and whether every frame is the same."""
+    out = recipe.output
+    asked = {**recipe.resolved, "seed": recipe.seed, "width": out["width"], "height": out["height"]}
+    asked |= {"num_frames": out["num_frames"], "fps": out["fps"]}
+    asked.pop("seconds", None)
+    clip, again = generate(Request.from_dict(asked), emit, device=device)
+    return clip, again, again.output["sha256"] == out["sha256"]
+
+
+def _crop(clip: Clip, target: Request) -> Clip:
+    """Cut what the model's rules added: frames at the end, pixels evenly at all sides."""
+    assert target.width and target.height and target.num_frames
+    top, left = (clip.height - target.height) // 2, (clip.width - target.width) // 2
+    frames = clip.frames[: target.num_frames, top : top + target.height, left : left + target.width]
+    assert frames.shape[:3] == (target.num_frames, target.height, target.width), frames.shape
+    return Clip(frames, clip.fps, clip.audio, clip.sample_rate)
+
+
+def _recipe(
+    request: Request, resolved: Resolved, card: ModelCard, about: Mapping[str, Any], clip: Clip, clock: _Clock
+) -> Recipe:
+    assert resolved.target.seed is not None
+    return Recipe(
+        request=request.to_dict(),
+        resolved=resolved.run.to_dict(),
+        model={
+            "id": card.id, "revision": about.get("revision"), "sha256": about.get("sha256"), "license": card.license,
+            "credits": about.get("credits"),
+        },
+        seed=resolved.target.seed,
+        output={
+            "sha256": clip.sha256(), "width": clip.width, "height": clip.height, "num_frames": clip.num_frames, "fps": clip.fps,
+        },
+        software={"unstrung": __version__, "python": platform.python_version()},
+        device={"name": about.get("device"), "system": platform.system(), "machine": platform.machine()},
+        seconds=clock.seconds,
+        peak_memory_bytes=_peak_memory(),
+        understood=clock.understood,
+    )  # fmt: skip
+
+
+def _peak_memory() -> int | None:
+    """Return the most memory that this process has held, in bytes; None where the system does not say."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
+
+

@@ -1,0 +1,1 @@
+"""Clips in memory, and the files they come from and go to."""

@@ -1,0 +1,28 @@
+"""What every model is, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from unstrung.card import ModelCard
+from unstrung.events import Emit
+from unstrung.media.clip import Clip
+from unstrung.request import Request
+
+
+class Model(Protocol):
+    """A loaded model. It is given requests in which every field is set, in sizes that its card allows."""
+
+    card: ModelCard
+
+    def generate(self, request: Request, emit: Emit) -> Clip:
+        """Make the clip of a resolved request; `emit` hears of every step and raises `Canceled` to stop it."""
+        ...
+
+    def about(self) -> dict[str, object]:
+        """Return what a recipe says of the model: its `revision`, the `sha256` of its weights, its `device`."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the model holds."""
+        ...

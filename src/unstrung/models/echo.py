@@ -1,0 +1,83 @@
+"""A model without weights: a moving pattern from the prompt's hash. For tests, docs and the other end of a wire."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from unstrung.card import Limits, ModelCard, Option
+from unstrung.diffusion.samplers import SAMPLERS
+from unstrung.events import Emit, Note, Preview, Progress
+from unstrung.media.clip import Clip
+from unstrung.request import Request
+
+CARDS = (
+    ModelCard(
+        id="echo",
+        family="echo",
+        summary="No model at all: bands of colour that drift, made from the prompt's hash. Answers at once.",
+        tasks=("text-to-video",),
+        license="Apache-2.0",
+        revision="1",
+        size_multiple=16,
+        frame_stride=4,
+        frame_offset=1,
+        fps=24,
+        defaults={
+            "width": 640, "height": 360, "seconds": 5.0, "num_inference_steps": 4, "guidance_scale": 1.0, "sampler": "euler",
+        },
+        limits=Limits(min_side=16, max_side=1920, min_seconds=0.0, max_seconds=60.0),
+        options={"pattern": Option("bands", "what is drawn", choices=("bands", "rings"))},
+        samplers=tuple(SAMPLERS),
+        notes=("It understands nothing; equal prompts and seeds give equal pictures.",),
+    ),
+)  # fmt: skip
+
+
+class Echo:
+    """The pattern maker. Its sides are multiples of 16 and its frames 4n + 1, as those of many real models."""
+
+    def __init__(self, card: ModelCard) -> None:
+        self.card = card
+
+    def generate(self, request: Request, emit: Emit) -> Clip:
+        """Draw the pattern; every step of the request is a slice of the frames."""
+        assert request.width and request.height and request.num_frames and request.fps and request.num_inference_steps
+        emit(Progress("encode", 0, 1))
+        key = hashlib.sha256(f"{request.prompt}\0{request.negative_prompt}\0{request.seed}".encode()).digest()
+        emit(Note("understood", "echo reads no words; it draws their hash.", {"known": [], "unknown": []}))
+        emit(Progress("encode", 1, 1))
+        frames = np.empty((request.num_frames, request.height, request.width, 3), np.uint8)
+        steps = request.num_inference_steps
+        bounds = [request.num_frames * i // steps for i in range(steps + 1)]
+        emit(Progress("sample", 0, steps))
+        for i, (first, last) in enumerate(zip(bounds, bounds[1:], strict=False)):
+            for n in range(first, last):
+                frames[n] = _frame(key, n / request.fps, request.width, request.height, request.options["pattern"])
+            if last > first:
+                emit(Preview(frames[first : first + 1], i))
+            emit(Progress("sample", i + 1, steps))
+        return Clip(frames, request.fps)
+
+    def about(self) -> dict[str, object]:
+        """Return what a recipe says of it."""
+        return {"revision": self.card.revision, "sha256": None, "device": "cpu"}
+
+    def close(self) -> None:
+        """Hold nothing, give nothing back."""
+
+
+def _frame(key: bytes, seconds: float, width: int, height: int, pattern: str) -> np.ndarray:
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32) / max(width, height)
+    colours = []
+    for channel in range(3):
+        angle, speed, count = (key[3 * channel + i] / 255 for i in range(3))
+        along = np.hypot(x - 0.5, y - 0.3) if pattern == "rings" else x * np.cos(6.283 * angle) + y * np.sin(6.283 * angle)
+        colours.append(127.5 + 100 * np.sin(6.283 * ((2 + 5 * count) * along + (0.2 + speed) * seconds)))
+    return np.stack(colours, -1).astype(np.uint8)
+
+
+def load(card: ModelCard, device: str | None = None) -> Echo:
+    """Return the model; there is nothing to load."""
+    return Echo(card)

@@ -1,0 +1,225 @@
+"""What a person asks for. Unset is None and means "you choose"; `resolve` chooses, once."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from unstrung.card import ModelCard
+from unstrung.errors import InvalidRequest
+
+DEFAULT_MODEL = "nano"
+DEFAULT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A picture or a clip pinned at a frame; a negative `frame_index` counts from the end."""
+
+    source: str
+    frame_index: int = 0
+    strength: float = 1.0
+    kind: str = "image"
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One shot of a storyboard: its own words and its own length."""
+
+    prompt: str
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Lora:
+    """An adapter, by file or hub id, and how strongly it counts."""
+
+    source: str
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that can be asked for; only `prompt` is required. Sizes in pixels, times in seconds."""
+
+    prompt: str
+    negative_prompt: str | None = None
+    model: str | None = None
+    width: int | None = None
+    height: int | None = None
+    num_frames: int | None = None
+    seconds: float | None = None
+    fps: int | None = None
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    sampler: str | None = None
+    seed: int | None = None
+    conditions: tuple[Condition, ...] = ()
+    shots: tuple[Shot, ...] = ()
+    loras: tuple[Lora, ...] = ()
+    finish: tuple[Mapping[str, Any], ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is set, as JSON types; what is unset is left out."""
+        return {key: value for key, value in asdict(self).items() if value is not None and value not in ((), {})}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Request:
+        """Read a request from JSON types; raise `InvalidRequest` for a field that is unknown or of the wrong type."""
+        known = {f.name for f in fields(cls)}
+        for key in data:
+            if key not in known:
+                raise InvalidRequest(key, f"'{key}' is not a field of a request{_near(key, known)}.", code="unknown_field")
+        if "prompt" not in data:
+            raise InvalidRequest("prompt", "A request needs a prompt.", code="missing_field")
+        values: dict[str, Any] = {key: _read(key, value) for key, value in data.items() if value is not None}
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A request with every choice made: what comes out (`target`), and what the model is given (`run`).
+
+    They differ where the model's rules ask for more frames or a larger picture than was asked for; the engine crops.
+    """
+
+    target: Request
+    run: Request
+
+
+_WHOLE = {"width", "height", "num_frames", "fps", "num_inference_steps", "seed"}
+_REAL = {"seconds", "guidance_scale"}
+_TEXT = {"prompt", "negative_prompt", "model", "sampler"}
+_LISTS: dict[str, type] = {"conditions": Condition, "shots": Shot, "loras": Lora}
+
+
+def _read(key: str, value: Any) -> Any:
+    if key in _WHOLE:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InvalidRequest(key, f"{key} is {value!r}; it must be a whole number.")
+        return value
+    if key in _REAL:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise InvalidRequest(key, f"{key} is {value!r}; it must be a number.")
+        return float(value)
+    if key in _TEXT:
+        if not isinstance(value, str):
+            raise InvalidRequest(key, f"{key} is {value!r}; it must be text.")
+        return value
+    if key == "options":
+        if not isinstance(value, Mapping):
+            raise InvalidRequest(key, f"options is {value!r}; it must map names to values.")
+        return dict(value)
+    if not isinstance(value, list | tuple):
+        raise InvalidRequest(key, f"{key} is {value!r}; it must be a list.")
+    if key == "finish":
+        return tuple(dict(step) for step in value)
+    return tuple(_read_item(key, item) for item in value)
+
+
+def _read_item(key: str, item: Any) -> Any:
+    kind = _LISTS[key]
+    allowed = {f.name for f in fields(kind)}
+    if not isinstance(item, Mapping) or not set(item) <= allowed:
+        raise InvalidRequest(key, f"{item!r} in {key} must map some of {', '.join(sorted(allowed))} to values.")
+    try:
+        return kind(**item)
+    except TypeError:
+        raise InvalidRequest(key, f"{item!r} in {key} lacks its '{fields(kind)[0].name}'.") from None
+
+
+def resolve(request: Request, card: ModelCard) -> Resolved:
+    """Fill every unset field from the card, check every field against it, and snap up to the model's sizes.
+
+    Raises `InvalidRequest` with the field, its value and what is allowed. A missing seed is drawn here.
+    """
+    if not request.prompt.strip():
+        raise InvalidRequest("prompt", "The prompt is empty: say what you want to see.")
+    defaults, limits = card.defaults, card.limits
+    fps = request.fps or card.fps
+    _within("fps", fps, limits.min_fps, limits.max_fps, "")
+    num_frames, seconds = _length(request, card, fps)
+    width = request.width if request.width is not None else int(defaults["width"])
+    height = request.height if request.height is not None else int(defaults["height"])
+    for name, side in (("width", width), ("height", height)):
+        _within(name, side, limits.min_side, limits.max_side, " pixels")
+        if side % 2:
+            raise InvalidRequest(name, f"{name} is {side}; video needs even sizes: try {side + 1}.")
+    steps = request.num_inference_steps if request.num_inference_steps is not None else int(defaults["num_inference_steps"])
+    _within("num_inference_steps", steps, 1, limits.max_steps, "")
+    guidance = request.guidance_scale if request.guidance_scale is not None else float(defaults["guidance_scale"])
+    _within("guidance_scale", guidance, 0, 100, "")
+    if request.seed is not None:
+        _within("seed", request.seed, 0, 2**63 - 1, "")
+    sampler = request.sampler or defaults.get("sampler")
+    if request.sampler and request.sampler not in card.samplers:
+        allowed = ", ".join(card.samplers) or "none to choose from"
+        raise InvalidRequest("sampler", f"sampler is '{request.sampler}'; {card.id} has: {allowed}.")
+    for name in ("conditions", "shots", "loras"):
+        if getattr(request, name):
+            raise InvalidRequest(name, f"{card.id} takes no {name} yet; it does: {', '.join(card.tasks)}.", code="not_supported")
+    target = replace(
+        request, model=card.id, width=width, height=height, num_frames=num_frames, seconds=seconds, fps=fps, sampler=sampler,
+        num_inference_steps=steps, guidance_scale=guidance, negative_prompt=request.negative_prompt or "",
+        seed=request.seed if request.seed is not None else secrets.randbits(32), options=_options(request, card),
+    )  # fmt: skip
+    multiple, stride, offset = card.size_multiple, card.frame_stride, card.frame_offset
+    run = replace(
+        target,
+        width=-(-width // multiple) * multiple,
+        height=-(-height // multiple) * multiple,
+        num_frames=max(0, -(-(num_frames - offset) // stride)) * stride + offset,
+    )
+    return Resolved(target, run)
+
+
+def _length(request: Request, card: ModelCard, fps: int) -> tuple[int, float]:
+    limits = card.limits
+    if request.num_frames is not None:
+        if request.seconds is not None and round(request.seconds * fps) != request.num_frames:
+            raise InvalidRequest(
+                "num_frames",
+                f"num_frames is {request.num_frames}, but {request.seconds:g} s at {fps} fps are "
+                f"{round(request.seconds * fps)} frames: give one of the two.",
+            )
+        if request.num_frames < 1 or request.num_frames > limits.max_seconds * fps:
+            raise InvalidRequest(
+                "num_frames",
+                f"num_frames is {request.num_frames}; {card.id} makes 1 to {int(limits.max_seconds * fps)} at {fps} fps.",
+            )
+        return request.num_frames, request.num_frames / fps
+    seconds = request.seconds if request.seconds is not None else float(card.defaults.get("seconds", DEFAULT_SECONDS))
+    _within("seconds", seconds, limits.min_seconds, limits.max_seconds, " s")
+    return max(1, round(seconds * fps)), seconds
+
+
+def _within(name: str, value: float, low: float, high: float, unit: str) -> None:
+    if not low <= value <= high:
+        raise InvalidRequest(name, f"{name} is {value:g}{unit}; it must be from {low:g} to {high:g}{unit}.")
+
+
+def _options(request: Request, card: ModelCard) -> dict[str, Any]:
+    chosen = {name: option.default for name, option in card.options.items()}
+    for name, value in request.options.items():
+        option = card.options.get(name)
+        if option is None:
+            hint = _near(name, set(card.options)) or f": it has {', '.join(sorted(card.options)) or 'none'}"
+            raise InvalidRequest("options", f"{card.id} has no option '{name}'{hint}.", code="unknown_option")
+        if option.choices and value not in option.choices:
+            choices = ", ".join(map(str, option.choices))
+            raise InvalidRequest("options", f"option {name} is {value!r}; {card.id} allows: {choices}.")
+        if not isinstance(value, type(option.default)) and option.default is not None:
+            kind = type(option.default).__name__
+            raise InvalidRequest("options", f"option {name} is {value!r}; it must be of type {kind}.")
+        chosen[name] = value
+    return chosen
+
+
+def _near(word: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(word, sorted(known), n=3)
+    return f"; did you mean {' or '.join(near)}" if near else ""
