@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
 from unstrung.errors import InvalidRequest, UnstrungError
 
@@ -56,7 +57,9 @@ app = typer.Typer(
     cls=_Verbs,
     no_args_is_help=True,
     add_completion=False,
-    help="Text to video that nobody can switch off. A sentence becomes a film: unstrung \"a red fox running through the snow at night\"",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Text to video that nobody can switch off: unstrung 'a red fox running through the snow at night'",
 )
 models_app = typer.Typer(no_args_is_help=True, help="See which models there are.")
 data_app = typer.Typer(no_args_is_help=True, help="Fetch what models are trained on.")
@@ -72,15 +75,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 
 def main() -> None:
     """Run the command line; exit 2 for bad input with one clear line, 130 for Ctrl-C."""
-    import click
-
     try:
         code = app(standalone_mode=False)
     except UnstrungError as error:
         _fail(error.message)
-    except click.ClickException as error:
+    except TyperException as error:
         _fail(error.format_message())
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         print("\nStopped; nothing was left behind.", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
@@ -160,7 +161,9 @@ def _make(
             write_clip(clip, path, recipe=recipe if keep_recipe else None, force=force)
             if preview:
                 clip.contact_sheet().save(sheets[i])
-            made.append({"file": str(path), "preview": str(sheets[i]) if preview else None, "recipe": json.loads(recipe.to_json())})
+            made.append(
+                {"file": str(path), "preview": str(sheets[i]) if preview else None, "recipe": json.loads(recipe.to_json())}
+            )
             talk.say(f"{path}  ({clip.seconds:g} s, {clip.width}x{clip.height}, seed {recipe.seed})")
         opened.close()
     if as_json:
@@ -200,9 +203,7 @@ def _paths(prompt: str, output: Path | None, variants: int) -> list[Path]:
 
 
 @app.command()
-def show(
-    file: Annotated[Path, typer.Argument(help="A film that Unstrung made, or a recipe.")], as_json: Json = False
-) -> None:
+def show(file: Annotated[Path, typer.Argument(help="A film that Unstrung made, or a recipe.")], as_json: Json = False) -> None:
     """Say how a film was made."""
     from unstrung.media.codec import read_recipe
 
@@ -418,5 +419,3 @@ class _Talk:
         elif isinstance(event, Note):
             self.notes.append({"code": event.code, "text": event.text, "data": dict(event.data)})
             self._bar.console.print(event.text, highlight=False, markup=False)
-
-

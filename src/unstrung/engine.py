@@ -104,9 +104,7 @@ def _crop(clip: Clip, target: Request) -> Clip:
     return Clip(frames, clip.fps, clip.audio, clip.sample_rate)
 
 
-def _recipe(
-    request: Request, resolved: Resolved, card: ModelCard, about: Mapping[str, Any], clip: Clip, clock: _Clock
-) -> Recipe:
+def _recipe(request: Request, resolved: Resolved, card: ModelCard, about: Mapping[str, Any], clip: Clip, clock: _Clock) -> Recipe:
     assert resolved.target.seed is not None
     return Recipe(
         request=request.to_dict(),
@@ -135,5 +133,3 @@ def _peak_memory() -> int | None:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak if sys.platform == "darwin" else peak * 1024)
-
-

@@ -55,5 +55,5 @@ class Recipe:
                 "newer_recipe", None, f"The recipe has version {version}; this program reads up to {SCHEMA_VERSION}: upgrade it."
             )
         known = {f.name for f in fields(cls)}
-        values = {key: tuple(v) if isinstance(v, list) else v for key, v in data.items() if key in known}
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in data.items() if key in known}
         return cls(**values)

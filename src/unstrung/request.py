@@ -141,7 +141,7 @@ def resolve(request: Request, card: ModelCard) -> Resolved:
     if not request.prompt.strip():
         raise InvalidRequest("prompt", "The prompt is empty: say what you want to see.")
     defaults, limits = card.defaults, card.limits
-    fps = request.fps or card.fps
+    fps = request.fps if request.fps is not None else card.fps
     _within("fps", fps, limits.min_fps, limits.max_fps, "")
     num_frames, seconds = _length(request, card, fps)
     width = request.width if request.width is not None else int(defaults["width"])

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, Protocol
 
 Array = Any  # a numpy array or a torch tensor
@@ -19,24 +20,22 @@ class Sampler(Protocol):
 
     def __call__(
         self, velocity: Velocity, x: Array, sigmas: Sequence[float], *, noise: Callable[[], Array], on_step: OnStep
-    ) -> Array: ...
+    ) -> Array:
+        """Walk from noise to a clean sample and return it."""
+        ...
 
 
-def sample_euler(
-    velocity: Velocity, x: Array, sigmas: Sequence[float], *, noise: Callable[[], Array], on_step: OnStep
-) -> Array:
+def sample_euler(velocity: Velocity, x: Array, sigmas: Sequence[float], *, noise: Callable[[], Array], on_step: OnStep) -> Array:
     """Walk by Euler's method: one call of the network a step."""
-    for i, (sigma, sigma_next) in enumerate(zip(sigmas, sigmas[1:], strict=False)):
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         x = x + (sigma_next - sigma) * velocity(x, sigma)
         on_step(i, x, sigma_next)
     return x
 
 
-def sample_heun(
-    velocity: Velocity, x: Array, sigmas: Sequence[float], *, noise: Callable[[], Array], on_step: OnStep
-) -> Array:
+def sample_heun(velocity: Velocity, x: Array, sigmas: Sequence[float], *, noise: Callable[[], Array], on_step: OnStep) -> Array:
     """Walk by Heun's method: look one Euler step ahead and take the mean slope; two calls a step, one for the last."""
-    for i, (sigma, sigma_next) in enumerate(zip(sigmas, sigmas[1:], strict=False)):
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         v = velocity(x, sigma)
         ahead = x + (sigma_next - sigma) * v
         x = x + (sigma_next - sigma) * (v + velocity(ahead, sigma_next)) / 2 if sigma_next > 0 else ahead
@@ -48,7 +47,7 @@ def sample_midpoint(
     velocity: Velocity, x: Array, sigmas: Sequence[float], *, noise: Callable[[], Array], on_step: OnStep
 ) -> Array:
     """Walk by the midpoint method: the slope half a step ahead; two calls a step."""
-    for i, (sigma, sigma_next) in enumerate(zip(sigmas, sigmas[1:], strict=False)):
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         half = (sigma + sigma_next) / 2
         middle = x + (half - sigma) * velocity(x, sigma)
         x = x + (sigma_next - sigma) * velocity(middle, half)
@@ -59,10 +58,16 @@ def sample_midpoint(
 def sample_ancestral(
     velocity: Velocity, x: Array, sigmas: Sequence[float], *, noise: Callable[[], Array], on_step: OnStep
 ) -> Array:
-    """Go to the clean guess and noise it again at every step: forgiving with few, never settles with many."""
-    for i, (sigma, sigma_next) in enumerate(zip(sigmas, sigmas[1:], strict=False)):
-        x0 = x - sigma * velocity(x, sigma)
-        x = (1 - sigma_next) * x0 + sigma_next * noise() if sigma_next > 0 else x0
+    """Step below the next level by Euler's method and come back up with fresh noise, so that the spread stays true.
+
+    The ancestral step of Karras et al. 2022 (arXiv:2206.00364) in the flow convention; never settles, forgives more.
+    """
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
+        down = sigma_next * sigma_next / sigma
+        x = x + (down - sigma) * velocity(x, sigma)
+        if sigma_next > 0:
+            keep = (1 - sigma_next) / (1 - down)
+            x = keep * x + (sigma_next**2 - (keep * down) ** 2) ** 0.5 * noise()
         on_step(i, x, sigma_next)
     return x
 

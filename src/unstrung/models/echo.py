@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class Echo:
         steps = request.num_inference_steps
         bounds = [request.num_frames * i // steps for i in range(steps + 1)]
         emit(Progress("sample", 0, steps))
-        for i, (first, last) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        for i, (first, last) in enumerate(pairwise(bounds)):
             for n in range(first, last):
                 frames[n] = _frame(key, n / request.fps, request.width, request.height, request.options["pattern"])
             if last > first:

@@ -8,8 +8,16 @@ from typing import Any
 
 from unstrung.corpus.toyworld.credits import credits
 from unstrung.corpus.toyworld.vocabulary import (
-    ACTIONS, CAMERAS, DIRECTIONS, FRAMINGS, PLACES, POSITIONS, SUBJECTS, TIMES, WEATHERS,
-)  # fmt: skip
+    ACTIONS,
+    CAMERAS,
+    DIRECTIONS,
+    FRAMINGS,
+    PLACES,
+    POSITIONS,
+    SUBJECTS,
+    TIMES,
+    WEATHERS,
+)
 from unstrung.errors import UnstrungError
 from unstrung.models.native.text import MiniLM
 from unstrung.models.native.understand import Vocabulary
@@ -36,12 +44,14 @@ def export(config: TrainConfig, folder: Path, target: Path) -> Path:
     """Write the mean weights of a run's last checkpoint, its vocabulary and its credits; return the weights' path."""
     state = load_checkpoint(folder)
     if state is None:
-        raise UnstrungError("no_checkpoint", None, f"There is no checkpoint in {folder}: run 'unstrung train {config.name}' first.")
+        raise UnstrungError(
+            "no_checkpoint", None, f"There is no checkpoint in {folder}: run 'unstrung train {config.name}' first."
+        )
     target.mkdir(parents=True, exist_ok=True)
     phase = max(config.phases, key=lambda p: p.until if p.until <= state["samples"] else -1)
     about: dict[str, Any] = {
-        "step": state["step"], "samples": state["samples"], "hours": round(state["hours"], 2), "phase": config.phases.index(phase),
-        "window": config.window, "context": config.context,
+        "step": state["step"], "samples": state["samples"], "hours": round(state["hours"], 2),
+        "phase": config.phases.index(phase), "window": config.window, "context": config.context,
     }  # fmt: skip
     path = target / f"{config.name}.safetensors"
     export_weights(path, state["ema"], config.model, about)

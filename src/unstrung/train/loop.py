@@ -38,7 +38,12 @@ class Plan:
 
 
 def loss_of(
-    model: Callable[..., Tensor], batch: Batch, config: TrainConfig, generator: torch.Generator, device: torch.device, weigh: bool = True
+    model: Callable[..., Tensor],
+    batch: Batch,
+    config: TrainConfig,
+    generator: torch.Generator,
+    device: torch.device,
+    weigh: bool = True,
 ) -> Tensor:
     """Return the v-loss of a batch: mean of ((x0_hat - x0) / sigma)^2 over the frames to be learned."""
     video = torch.from_numpy(batch.video).to(device)

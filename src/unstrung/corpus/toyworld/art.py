@@ -26,11 +26,31 @@ from unstrung.errors import UnstrungError
 
 # name, version, the registry's own integrity hash of the packed archive
 PACKAGES = (
-    ("@lobehub/fluent-emoji-3d", "1.1.0", "Wlq2lVStTnr8BDpIJ0pEnTKO4LuDxxqTEhTvRtD1DLRF0me7ogeRQjKoehDHXuVJ2Qaecgl5wRBv60lUAG3h7g=="),
-    ("@lobehub/fluent-emoji-anim-1", "1.0.0", "/4m31vAuZEQ4aUJ5pxcOU5PVkuJya55GRxUZL7+zgLlxZXpzzE8jPqpDyhZICE3n47nS/Y9M5/vLdizi8201QA=="),
-    ("@lobehub/fluent-emoji-anim-2", "1.0.0", "S6yzf0RZXrQbXdxCWuHA9BAoLdBRk2flX+ne4TPGEH/qApwisCAKHoAAGjKSlTY3OVeZ9b7t/NEbmpjawnQYJA=="),
-    ("@lobehub/fluent-emoji-anim-3", "1.0.0", "UzRSUDMjdfdt9vER5bhjHkPqgc3EEgfGtYs6ndvizOTvQOxYQ57ow2RTkWSDZxwW30X4EYBi2eWTS7CXDDoFsg=="),
-    ("@lobehub/fluent-emoji-anim-4", "1.0.0", "IIkl5ztSd1HrzvIDt/uGsFoC1WODXRdYq5uROrnkyqi9DbToEcJ1nlY86PnoUXeFS9nBCnHfiYk3ouSEGThFmA=="),
+    (
+        "@lobehub/fluent-emoji-3d",
+        "1.1.0",
+        "Wlq2lVStTnr8BDpIJ0pEnTKO4LuDxxqTEhTvRtD1DLRF0me7ogeRQjKoehDHXuVJ2Qaecgl5wRBv60lUAG3h7g==",
+    ),
+    (
+        "@lobehub/fluent-emoji-anim-1",
+        "1.0.0",
+        "/4m31vAuZEQ4aUJ5pxcOU5PVkuJya55GRxUZL7+zgLlxZXpzzE8jPqpDyhZICE3n47nS/Y9M5/vLdizi8201QA==",
+    ),
+    (
+        "@lobehub/fluent-emoji-anim-2",
+        "1.0.0",
+        "S6yzf0RZXrQbXdxCWuHA9BAoLdBRk2flX+ne4TPGEH/qApwisCAKHoAAGjKSlTY3OVeZ9b7t/NEbmpjawnQYJA==",
+    ),
+    (
+        "@lobehub/fluent-emoji-anim-3",
+        "1.0.0",
+        "UzRSUDMjdfdt9vER5bhjHkPqgc3EEgfGtYs6ndvizOTvQOxYQ57ow2RTkWSDZxwW30X4EYBi2eWTS7CXDDoFsg==",
+    ),
+    (
+        "@lobehub/fluent-emoji-anim-4",
+        "1.0.0",
+        "IIkl5ztSd1HrzvIDt/uGsFoC1WODXRdYq5uROrnkyqi9DbToEcJ1nlY86PnoUXeFS9nBCnHfiYk3ouSEGThFmA==",
+    ),
 )
 ANIMATION_FPS = 24
 Frames = npt.NDArray[np.uint8]  # (n, size, size, 4), colour already multiplied by alpha
@@ -45,14 +65,15 @@ def cache_dir() -> Path:
     return user_cache_path("unstrung", appauthor=False)
 
 
-def fetch(folder: Path | None = None, say: Callable[[str], None] = lambda text: None) -> Path:
+def fetch(folder: Path | None = None, say: Callable[[str], None] = lambda text: None, stills_only: bool = False) -> Path:
     """Fetch the art packages with `npm pack` into `folder` (default: the cache) and return that folder.
 
-    What is already there is left alone. Raises `UnstrungError` where npm is missing, fails, or an archive is not the
+    What is already there is left alone. The stills alone (16 MB) make a world in which nothing but poses moves.
+    Raises `UnstrungError` where npm is missing, fails, or an archive is not the
     one that this version was trained on.
     """
     folder = folder or cache_dir() / "toyworld"
-    for name, version, integrity in PACKAGES:
+    for name, version, integrity in PACKAGES[: 1 if stills_only else None]:
         target = folder / f"{name.split('/')[1]}-{version}"
         if target.is_dir():
             continue
@@ -88,6 +109,7 @@ class Atlas:
 
     @property
     def size(self) -> int:
+        """Return the side of its pictures, in pixels."""
         return int(self.frames.shape[1])
 
     def frame(self, art: str, seconds: float) -> Frames:
@@ -104,7 +126,8 @@ def open_atlas(names: Iterable[str], size: int = 128, folder: Path | None = None
     """
     folder = folder or cache_dir() / "toyworld"
     wanted = sorted(set(names))
-    key = hashlib.sha256(json.dumps([wanted, size, _RECIPE]).encode()).hexdigest()[:12]
+    packages = sorted(path.name for path in folder.glob("fluent-emoji-*"))
+    key = hashlib.sha256(json.dumps([wanted, size, packages, _RECIPE]).encode()).hexdigest()[:12]
     path = folder / f"atlas-{size}-{key}.npy"
     index_path = path.with_suffix(".json")
     if not index_path.exists():
@@ -167,7 +190,9 @@ def _resize(frames: Frames, size: int) -> Frames:
 # ---- art made from art: animals of which the set has a head but no body, and the kitten of the press reports
 
 
-def _with_head(body: str, gains: tuple[float, float, float], head: str, share: float, at: tuple[int, int]) -> Callable[[Path], Frames]:
+def _with_head(
+    body: str, gains: tuple[float, float, float], head: str, share: float, at: tuple[int, int]
+) -> Callable[[Path], Frames]:
     def make(folder: Path) -> Frames:
         frames = _decode(_find(folder, body)).astype(np.float32)
         frames[..., :3] = np.clip(frames[..., :3] * np.asarray(gains, np.float32), 0, 255)

@@ -6,8 +6,17 @@ import random
 
 from unstrung.corpus.toyworld.scene import Actor, Scene, position_word
 from unstrung.corpus.toyworld.vocabulary import (
-    ACTIONS, CAMERAS, DIRECTIONS, FRAMINGS, PLACES, POSITIONS, SUBJECTS, TIMES, TRAVELS, WEATHERS,
-)  # fmt: skip
+    ACTIONS,
+    CAMERAS,
+    DIRECTIONS,
+    FRAMINGS,
+    PLACES,
+    POSITIONS,
+    SUBJECTS,
+    TIMES,
+    TRAVELS,
+    WEATHERS,
+)
 
 
 def caption(scene: Scene, seed: int) -> str:

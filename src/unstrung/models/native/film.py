@@ -11,7 +11,9 @@ from PIL import Image
 Frames = npt.NDArray[np.uint8]  # (t, h, w, 3)
 
 
-def to_film(drawn: Frames, drawn_fps: int, fps: int, num_frames: int, size: tuple[int, int], on_frame: Callable[[int], None]) -> Frames:
+def to_film(
+    drawn: Frames, drawn_fps: int, fps: int, num_frames: int, size: tuple[int, int], on_frame: Callable[[int], None]
+) -> Frames:
     """Return `num_frames` frames of `size` (width, height) at `fps`: blended in time, enlarged and cut to the middle.
 
     The picture is scaled until it covers the size; what stands over is cut evenly at both sides.

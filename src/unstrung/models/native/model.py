@@ -57,6 +57,7 @@ class Block(nn.Module):
         self.sharpness = nn.Parameter(torch.full((c.heads, 1, 1), 1.5))
 
     def forward(self, x: Tensor, mod: Tensor, text: Tensor, bias: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Take video tokens (b t s d), modulation (b t 6 d), text (b l d), attention bias and angles; give tokens."""
         b, t, s, d = x.shape
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = (mod + self.table).unsqueeze(3).unbind(2)  # b t 1 d
         h = rms_norm(x) * (1 + scale_a) + shift_a  # b t s d
@@ -68,7 +69,8 @@ class Block(nn.Module):
         x = x + gate_a * self.out(h.transpose(1, 2).reshape(b, t, s, d))
         h = rms_norm(x) * (1 + scale_m) + shift_m
         gate, up = self.gate_up(h).chunk(2, dim=-1)
-        return x + gate_m * self.down(F.silu(gate) * up)
+        out: Tensor = x + gate_m * self.down(F.silu(gate) * up)
+        return out
 
 
 class NativeModel(nn.Module):
@@ -106,6 +108,7 @@ class NativeModel(nn.Module):
         for layer in (self.modulation, self.last_modulation, self.film):
             nn.init.zeros_(layer.weight)
         for block in self.blocks:
+            assert isinstance(block, Block)
             nn.init.constant_(block.table[2], 0.1)
             nn.init.constant_(block.table[5], 0.1)
 
@@ -158,4 +161,5 @@ class NativeModel(nn.Module):
         y = F.pixel_shuffle(F.silu(self.head_up(y)), 2)  # bt half/2 h/2 w/2
         y = F.silu(self.head_half(torch.cat((y, near, half), dim=1)) * (1 + scale_h) + shift_h)
         y = F.pixel_shuffle(self.head_out(y), 2)  # bt c h w
-        return y.unflatten(0, (b, t)).transpose(1, 2)
+        video: Tensor = y.unflatten(0, (b, t)).transpose(1, 2)
+        return video

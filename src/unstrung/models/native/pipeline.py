@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from unstrung.card import ModelCard
 from unstrung.diffusion.guidance import cfg
-from unstrung.diffusion.samplers import SAMPLERS
+from unstrung.diffusion.samplers import SAMPLERS, OnStep, Velocity
 from unstrung.diffusion.sigmas import SCHEDULES
 from unstrung.errors import InvalidRequest
 from unstrung.events import Emit, Note, Preview, Progress
@@ -53,6 +53,19 @@ def windows(num_frames: int, size: int, context: int) -> list[Window]:
 def canvas_for(width: int, height: int) -> tuple[int, int]:
     """Return the trained canvas whose shape is nearest to the size asked for."""
     return min(CANVASES, key=lambda c: abs(np.log(c[0] / c[1] * height / width)))
+
+
+class _Report:
+    """Tells of every step of a window, and shows every few what is there so far."""
+
+    def __init__(self, runtime: Runtime, emit: Emit, before: int, total: int) -> None:
+        self._runtime, self._emit, self._before, self._total = runtime, emit, before, total
+
+    def __call__(self, i: int, x: Array, sigma: float) -> None:
+        done = self._before + i + 1
+        self._emit(Progress("sample", done, self._total))
+        if (i + 1) % PREVIEW_EVERY == 0 and sigma > 0:
+            self._emit(Preview(codec.decode(self._runtime.numpy(x)), done))
 
 
 class NativePipeline:
@@ -122,24 +135,23 @@ class NativePipeline:
         emit(Progress("sample", 0, steps * len(plan)))
         for number, window in enumerate(plan):
             cut = slice(window.start + window.given, window.stop)
-            given = latent[:, window.start : window.start + window.given]
-
-            def on_step(i: int, x: Array, sigma: float, number: int = number) -> None:
-                emit(Progress("sample", number * steps + i + 1, steps * len(plan)))
-                if (i + 1) % PREVIEW_EVERY == 0 and i + 1 < steps:
-                    emit(Preview(codec.decode(self._runtime.numpy(x)), number * steps + i))
-
-            fresh = SAMPLERS[request.sampler](
-                self._velocity(given, text, mask, request.guidance_scale),
-                self._runtime.array(noise[:, cut]),
-                sigmas,
-                noise=lambda shape=noise[:, cut].shape: self._runtime.array(rng.standard_normal(shape).astype(np.float32)),
-                on_step=on_step,
-            )
-            latent[:, cut] = np.clip(self._runtime.numpy(fresh), -1, 1)
+            velocity = self._velocity(latent[:, window.start : cut.start], text, mask, request.guidance_scale)
+            report = _Report(self._runtime, emit, before=number * steps, total=steps * len(plan))
+            latent[:, cut] = np.clip(self._walk(request.sampler, velocity, noise[:, cut], sigmas, rng, report), -1, 1)
         return latent
 
-    def _velocity(self, given: Floats, text: Floats, mask: Floats, scale: float) -> Any:
+    def _walk(
+        self, sampler: str, velocity: Velocity, noise: Floats, sigmas: list[float], rng: np.random.Generator, report: OnStep
+    ) -> Floats:
+        """Lead noise to a picture with the sampler of that name."""
+
+        def fresh() -> Array:
+            return self._runtime.array(rng.standard_normal(noise.shape).astype(np.float32))
+
+        x = SAMPLERS[sampler](velocity, self._runtime.array(noise), sigmas, noise=fresh, on_step=report)
+        return self._runtime.numpy(x)
+
+    def _velocity(self, given: Floats, text: Floats, mask: Floats, scale: float) -> Velocity:
         """Return velocity(x, sigma) of the frames to be drawn, with the given ones, prompt and guidance inside."""
         count, b = given.shape[1], len(text)
         before = self._runtime.array(given)

@@ -98,4 +98,5 @@ def split(text: str) -> list[str]:
 def _vector(encoder: TextEncoder, text: str) -> npt.NDArray[np.float32]:
     """Return one vector of unit length for a text: the mean of its token states."""
     mean = encoder.encode(text).mean(axis=0)
-    return mean / np.linalg.norm(mean)
+    vector: npt.NDArray[np.float32] = mean / np.linalg.norm(mean)
+    return vector

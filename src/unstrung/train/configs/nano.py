@@ -5,13 +5,13 @@ from __future__ import annotations
 from unstrung.models.native.config import SIZES
 from unstrung.train.config import Bucket, Phase, TrainConfig
 
-WIDE = Bucket(1, 96, 160, batch=96)
-TALL = Bucket(1, 160, 96, batch=96)
-SQUARE = Bucket(1, 128, 128, batch=92)
-CLIP = Bucket(4, 96, 160, batch=24)
-LONG = Bucket(10, 96, 160, batch=10)
-TALL_CLIP = Bucket(4, 160, 96, batch=24)
-SQUARE_CLIP = Bucket(4, 128, 128, batch=23)
+WIDE = Bucket(1, 96, 160, batch=48)
+TALL = Bucket(1, 160, 96, batch=48)
+SQUARE = Bucket(1, 128, 128, batch=45)
+CLIP = Bucket(4, 96, 160, batch=12)
+LONG = Bucket(10, 96, 160, batch=5)
+TALL_CLIP = Bucket(4, 160, 96, batch=12)
+SQUARE_CLIP = Bucket(4, 128, 128, batch=11)
 
 
 def nano() -> TrainConfig:

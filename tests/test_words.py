@@ -1,0 +1,80 @@
+"""Jobs, recipes, cards and the table of models."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from unstrung.errors import UnknownModel, UnstrungError
+from unstrung.job import MOVES, Job, JobError, Status
+from unstrung.plugins import cards, find_card
+from unstrung.recipe import SCHEMA_VERSION, Recipe
+from unstrung.request import Request
+
+RECIPE = Recipe(
+    request={"prompt": "ein Fuchs im Schnee ❄"},
+    resolved={"prompt": "ein Fuchs im Schnee ❄", "width": 640},
+    model={"id": "nano"},
+    seed=7,
+    output={"sha256": "ab"},
+)
+
+
+def test_a_job_moves_only_as_the_table_says() -> None:
+    job = Job("video_1", Request("a fox"), created_at=1.0)
+    done = job.move(Status.IN_PROGRESS, worker="w").move(Status.COMPLETED, progress=100)
+    assert (done.status, done.worker, done.progress) == ("completed", "w", 100)
+    with pytest.raises(UnstrungError, match="goes to: nothing"):
+        done.move(Status.QUEUED)
+    assert set(MOVES) == set(Status)
+
+
+def test_a_job_is_json_both_ways() -> None:
+    job = Job("video_1", Request("a fox", seed=3), created_at=1.0, status=Status.FAILED, error=JobError("oom", "no"), attempt=2)
+    assert Job.from_dict(json.loads(json.dumps(job.to_dict()))) == job
+
+
+def test_a_recipe_is_canonical() -> None:
+    text = RECIPE.to_json()
+    assert Recipe.from_json(text) == RECIPE
+    assert Recipe.from_json(text).digest() == RECIPE.digest()
+    shuffled = json.dumps(dict(reversed(json.loads(text).items())), indent=3)
+    assert Recipe.from_json(shuffled).digest() == RECIPE.digest()
+    assert "❄" in text and " " not in text.replace("ein Fuchs im Schnee ❄", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("not json", "bad_recipe"),
+        ("[]", "bad_recipe"),
+        ('{"prompt": "x"}', "bad_recipe"),
+        (RECIPE.to_json().replace(f'"schema_version":{SCHEMA_VERSION}', '"schema_version":99'), "newer_recipe"),
+    ],
+)
+def test_what_is_no_recipe_is_refused(text: str, code: str) -> None:
+    with pytest.raises(UnstrungError) as caught:
+        Recipe.from_json(text)
+    assert caught.value.code == code
+
+
+def test_a_recipe_from_a_later_minor_version_keeps_what_is_known() -> None:
+    data = json.loads(RECIPE.to_json()) | {"mood": "calm"}
+    assert Recipe.from_json(json.dumps(data)) == RECIPE
+
+
+def test_models_are_found_by_their_entry_points() -> None:
+    assert {"nano", "echo"} <= set(cards())
+    for card, module in cards().values():
+        assert json.loads(json.dumps(card.to_dict()))["id"] == card.id
+        assert callable(module.load)
+        assert set(card.defaults) >= {"width", "height", "num_inference_steps", "guidance_scale"}
+        assert card.defaults["sampler"] in card.samplers
+
+
+def test_an_unknown_model_names_the_near_ones() -> None:
+    with pytest.raises(UnknownModel) as caught:
+        find_card("nanoo")
+    assert "did you mean nano" in caught.value.message
+    assert "unstrung models list" in caught.value.message
