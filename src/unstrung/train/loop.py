@@ -35,6 +35,7 @@ class Plan:
     sample_minutes: float = 20
     test_steps: int = 200
     cooldown: bool = False  # let the learning rate fall to nothing over these hours
+    steps: int | None = None  # stop after this step, whatever the time
 
 
 def loss_of(
@@ -185,7 +186,7 @@ def train(config: TrainConfig, plan: Plan, say: Callable[[str], None], on_sample
                 if now - sampled > 60 * plan.sample_minutes:
                     on_sample(trainer)
                     sampled = now
-                if stop or now - start > 3600 * plan.hours:
+                if stop or now - start > 3600 * plan.hours or trainer.step == plan.steps:
                     break
                 last = time.monotonic()
     finally:

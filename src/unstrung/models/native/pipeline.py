@@ -193,10 +193,13 @@ def _repeat(x: Array, times: int) -> Array:
 
 
 def load_pipeline(card: ModelCard, folder: Path, device: str | None = None) -> NativePipeline:
-    """Load a native model from its folder: on a GPU with PyTorch where `device` says so, else with OpenVINO."""
+    """Load a native model from its folder: with OpenVINO on the CPU, or with PyTorch on "cuda" or "cpu:torch"."""
     from unstrung.models.native.runtime import OpenVINORuntime, TorchRuntime, Weights
 
     weights = Weights.read(folder / f"{card.id}.safetensors")
-    runtime: Runtime = OpenVINORuntime(weights) if device in (None, "cpu") else TorchRuntime(weights, device)
+    if device in (None, "cpu"):
+        runtime: Runtime = OpenVINORuntime(weights)
+    else:
+        runtime = TorchRuntime(weights, (device or "").removesuffix(":torch"))
     vocabulary = Vocabulary.read(folder / f"{card.id}.vocabulary.npz")
     return NativePipeline(card, runtime, MiniLM(), vocabulary, weights.about, weights.sha256)
