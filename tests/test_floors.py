@@ -34,6 +34,7 @@ FLOORS = {
     "unstrung.machine": (5, "running"),
     "unstrung.jobs": (5, "running"),
     "unstrung.cli": (6, "doors"),
+    "unstrung.__main__": (6, "doors"),
     "unstrung.api": (6, "doors"),
     "unstrung.studio": (6, "doors"),
 }
@@ -57,7 +58,7 @@ def floor_of(module: str) -> tuple[str, int]:
 
 def room_of(module: str) -> str:
     """The folder whose modules may see one another: models/native is a room, so is train."""
-    parts = module.split(".")
+    parts = module.replace("__main__", "cli").split(".")
     return ".".join(parts[:3]) if parts[1:2] in (["models"], ["corpus"]) else ".".join(parts[:2])
 
 

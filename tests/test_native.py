@@ -92,7 +92,9 @@ def test_the_codec_is_lossless() -> None:
     assert np.array_equal(codec.decode(latent), frames)
 
 
-@pytest.mark.parametrize(("frames", "size", "context"), [(1, 4, 2), (4, 4, 2), (5, 4, 2), (10, 4, 2), (120, 4, 2), (10, 10, 4), (7, 1, 0)])
+@pytest.mark.parametrize(
+    ("frames", "size", "context"), [(1, 4, 2), (4, 4, 2), (5, 4, 2), (10, 4, 2), (120, 4, 2), (10, 10, 4), (7, 1, 0)]
+)
 def test_windows_cover_every_frame_once(frames: int, size: int, context: int) -> None:
     plan = windows(frames, size, context)
     fresh = [n for w in plan for n in range(w.start + w.given, w.stop)]
@@ -133,7 +135,9 @@ def test_a_request_becomes_a_clip(pipeline: NativePipeline) -> None:
 @pytest.mark.parametrize("sampler", CARD.samplers)
 @pytest.mark.parametrize("guidance", [1.0, 4.0])
 def test_every_sampler_runs_with_and_without_guidance(pipeline: NativePipeline, sampler: str, guidance: float) -> None:
-    request = Request("a fox", seconds=1, width=64, height=64, num_inference_steps=3, sampler=sampler, guidance_scale=guidance, seed=1)
+    request = Request(
+        "a fox", seconds=1, width=64, height=64, num_inference_steps=3, sampler=sampler, guidance_scale=guidance, seed=1
+    )
     clip = pipeline.generate(resolve(request, CARD).run, lambda event: None)
     assert clip.frames.shape == (24, 64, 64, 3)
 
@@ -154,13 +158,17 @@ def test_a_prompt_past_the_limit_is_refused_with_what_was_read(pipeline: NativeP
 
 
 def test_it_says_what_it_read_and_what_it_does_not_know(pipeline: NativePipeline, encoder: MiniLM, folder: Path) -> None:
-    read = Vocabulary.read(folder / "nano.vocabulary.npz").read_prompt("A red FOX and a cello, running in the snow; dogs", encoder)
+    read = Vocabulary.read(folder / "nano.vocabulary.npz").read_prompt(
+        "A red FOX and a cello, running in the snow; dogs", encoder
+    )
     assert read.known == ("red", "fox", "running", "snow")
     assert read.unknown == ("cello",)
     assert read.near == {"dogs": "dog"}
     assert "does not know: cello" in read.sentence("nano")
     heard: list[Event] = []
-    pipeline.generate(resolve(Request("a cello", seconds=1, width=64, height=64, num_inference_steps=1, seed=1), CARD).run, heard.append)
+    pipeline.generate(
+        resolve(Request("a cello", seconds=1, width=64, height=64, num_inference_steps=1, seed=1), CARD).run, heard.append
+    )
     notes = [e for e in heard if isinstance(e, Note)]
     assert notes[0].code == "understood" and notes[0].data["unknown"] == ["cello"]
     assert split("A t-rex's 2 cats, naïve—Лиса") == ["a", "t-rex's", "2", "cats", "naïve", "лиса"]

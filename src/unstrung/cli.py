@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -118,7 +119,7 @@ def generate(
     negative: Annotated[str | None, typer.Option(help="What you don't want to see.")] = None,
     sampler: Annotated[str | None, typer.Option(help="How noise becomes a picture: euler, heun, midpoint, ancestral.")] = None,
     variants: Annotated[int, typer.Option(min=1, max=64, help="How many films, each with its own seed.")] = 1,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File or folder to write to.")] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="File or folder to write to.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
     preview: Annotated[bool, typer.Option("--preview", help="Write a contact sheet beside the film, as PNG.")] = False,
     recipe: Annotated[bool, typer.Option("--recipe/--no-recipe", help="Keep in the file how it was made.")] = True,
@@ -137,7 +138,7 @@ def generate(
 
 
 def _make(
-    request: Request, variants: int, output: Path | None, force: bool, preview: bool, keep_recipe: bool,
+    request: Request, variants: int, output: str | None, force: bool, preview: bool, keep_recipe: bool,
     device: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Make the variants of a request with one loaded model, each file whole before the next begins."""
@@ -150,20 +151,23 @@ def _make(
     assert first.seed is not None
     paths = _paths(request.prompt, output, variants)
     sheets = [path.with_suffix(".png") for path in paths] if preview else []
-    for path in (*paths, *sheets):
+    for path in paths:
         check_target(path, force)
+    for sheet in sheets:
+        check_target(sheet, force, ".png")
     made = []
     with _Talk(quiet=as_json) as talk:
         opened = engine.open_model(request.model, device)
         for i, path in enumerate(paths):
             asked = replace(request, seed=first.seed + i)
             clip, recipe = engine.generate(asked, talk.emit, model=opened)
+            since = time.perf_counter()
             write_clip(clip, path, recipe=recipe if keep_recipe else None, force=force)
+            row: dict[str, Any] = {"file": str(path), "seconds_to_write": round(time.perf_counter() - since, 3)}
             if preview:
                 clip.contact_sheet().save(sheets[i])
-            made.append(
-                {"file": str(path), "preview": str(sheets[i]) if preview else None, "recipe": json.loads(recipe.to_json())}
-            )
+                row["preview"] = str(sheets[i])
+            made.append({**row, "recipe": json.loads(recipe.to_json())})
             talk.say(f"{path}  ({clip.seconds:g} s, {clip.width}x{clip.height}, seed {recipe.seed})")
         opened.close()
     if as_json:
@@ -186,17 +190,15 @@ def _size(size: str | None, resolution: Resolution | None, aspect: Aspect | None
     return shapes[aspect or Aspect.WIDE]
 
 
-def _paths(prompt: str, output: Path | None, variants: int) -> list[Path]:
+def _paths(prompt: str, output: str | None, variants: int) -> list[Path]:
     """Return where the films go: named by the prompt, in the folder or under the name that was given."""
     slug = re.sub(r"[^\w]+", "-", prompt.strip().lower()).strip("-_")[:80].rstrip("-_") or "film"
     if output is None:
         path = Path(f"{slug}.mp4")
-    elif output.is_dir() or str(output).endswith(("/", os.sep)):
-        path = output / f"{slug}.mp4"
+    elif Path(output).is_dir() or output.endswith(("/", os.sep)):
+        path = Path(output) / f"{slug}.mp4"
     else:
-        path = output if output.suffix else output.with_suffix(".mp4")
-    if path.suffix.lower() != ".mp4":
-        raise InvalidRequest("output", f"--output is '{output}'; films are written as .mp4: end the name with that.")
+        path = Path(output) if Path(output).suffix else Path(output).with_suffix(".mp4")
     if variants == 1:
         return [path]
     return [path.with_stem(f"{path.stem}-{i + 1}") for i in range(variants)]
@@ -388,7 +390,8 @@ class _Talk:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn("{task.description:>8}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        console = Console(stderr=True)
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._bar.start()
         return self
 
