@@ -1,0 +1,83 @@
+"""Words are run: the README's commands, from a fresh clone with nothing installed; links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from unstrung.media.codec import read_clip
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "AGENTS.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What git holds, and nothing of this checkout's environments."""
+    folder = tmp_path_factory.mktemp("clone")
+    names = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True
+    ).stdout
+    for name in names.decode().rstrip("\0").split("\0"):
+        target = folder / name
+        if (ROOT / name).is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((ROOT / name).read_bytes())
+    return folder
+
+
+def test_the_first_command_makes_a_film_from_nothing(clone: Path) -> None:
+    command = re.search(r'python3 (scripts/run\.py) "([^"]+)"', README)
+    assert command
+    done = subprocess.run([sys.executable, command[1], command[2]], cwd=clone, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "nano knows: red, fox, running, snow, night" in done.stderr
+    film = read_clip(clone / "a-red-fox-running-through-the-snow-at-night.mp4")
+    assert (film.num_frames, film.width, film.height, film.fps) == (120, 640, 360, 24)
+
+    environment = clone / ".venv"
+    size = sum(path.stat().st_size for path in environment.rglob("*") if path.is_file() and not path.is_symlink())
+    assert size < 600e6, f"the default install takes {size / 1e6:.0f} MB"
+    installed = {path.name.split("-")[0].lower() for path in environment.rglob("*.dist-info")}
+    assert not {name for name in installed if name.startswith(("torch", "nvidia", "triton"))}
+
+
+def test_the_readmes_commands_run(clone: Path) -> None:
+    block = re.search(r"```sh\n(.*?)```", README, re.S)
+    assert block
+    for line in block[1].strip().splitlines():
+        # the words as they stand, made shorter where they would draw for minutes
+        quick = line + " --steps 2 --force" if line.startswith('unstrung "') else line
+        programs = clone / ".venv" / ("Scripts" if os.name == "nt" else "bin")
+        done = subprocess.run(
+            quick,
+            shell=True,
+            cwd=clone,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"},
+        )
+        assert done.returncode == 0, (line, done.stderr)
+    code = re.search(r"```python\n(.*?)```", README, re.S)
+    assert code
+    done = subprocess.run([clone / ".venv" / "bin" / "python", "-c", code[1]], cwd=clone, capture_output=True, text=True)
+    assert done.stdout == "(48, 360, 640, 3) 1\n", done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert target.startswith("http") or (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_pages_name_only_what_is_there() -> None:
+    """A path in backticks is a file of this repository, unless it says where something will be."""
+    for page in (ROOT / "AGENTS.md", ROOT / "docs" / "training.md"):
+        for name in re.findall(r"`((?:src|docs|scripts|bench|tests|models|train|corpus|diffusion)/[\w./]+)`", page.read_text()):
+            assert (ROOT / name).exists() or (ROOT / "src" / "unstrung" / name).exists(), f"{page.name} names {name}"
