@@ -32,7 +32,7 @@ def test_schedules_fall_from_one_to_zero(name: str, steps: int) -> None:
 
 
 def test_schedules_bend_where_they_should() -> None:
-    assert shifted(10, 3.0)[5] == pytest.approx(0.75)
+    assert shifted(10, 4.0)[5] == pytest.approx(0.8)
     assert shifted(10, 1.0)[5] == pytest.approx(0.5)
     assert linear_quadratic(10)[5] == pytest.approx(1 - 0.025)
 

@@ -14,7 +14,7 @@ from unstrung.corpus.toyworld.render import Renderer
 from unstrung.corpus.toyworld.scene import HELD_OUT, Scene, sample_actor, sample_scene
 from unstrung.corpus.toyworld.vocabulary import SUBJECTS, TRAVELS
 from unstrung.errors import InvalidRequest, MissingWeights
-from unstrung.eval.learn import BATCH, Lesson, Teacher, answers, single
+from unstrung.eval.learn import Lesson, Teacher, answers, single
 from unstrung.eval.metrics import Accuracy, Flicker, Seen, default_metrics
 from unstrung.eval.prompts import EvalPrompt, eval_prompts, scene_of
 from unstrung.eval.reader import (
@@ -150,10 +150,10 @@ def test_a_handful_of_steps_beats_chance_by_far(renderer: Renderer) -> None:
         frames = np.stack([renderer.render(s, 160, 96, 8, 16) for s in scenes])
         return Lesson(frames, labels, np.zeros(count, bool))
 
-    teacher = Teacher(words)
-    lessons = [lesson(n * BATCH, BATCH) for n in range(4)]
-    for step in range(20):
-        teacher.take(lessons[step % 4], step / 20)
+    teacher = Teacher(words, warmup=5)
+    lessons = [lesson(12 * n, 12) for n in range(10)]
+    for step in range(50):
+        teacher.take(lessons[step % 10], step / 50)
     found = teacher.test([lesson(1000, 48)])
     assert found["place"] > 0.6 and found["time"] > 0.6 and found["subject"] > 0.4, found  # chance: 0.25, 0.33, 0.25
 

@@ -37,9 +37,9 @@ class TrainConfig:
     seed: int = 0
     text_tokens: int = 40  # captions are padded to this length, and cut there
     drop_text: float = 0.1
-    noise_mean: float = 0.8  # of the logit-normal noise level: above 0 leans to noise
-    noise_spread: float = 0.8
-    subject_weight: float = 3.0  # how much more an actor's pixel counts than the backdrop's
+    noise_mean: float = 1.4  # of the logit-normal noise level: above 0 leans to noise, the more so the longer the window
+    noise_spread: float = 1.2
+    subject_weight: float = 3.0  # how much more an actor's pixel counts than the backdrop's, where there is little noise
     muon_lr: float = 2e-3
     adam_lr: float = 1e-3
     weight_decay: float = 0.01

@@ -60,7 +60,8 @@ def loss_of(
     error = (guess - x0).square() / level.clamp(min=SIGMA_FLOOR).square()
     if weigh and config.subject_weight != 1:
         mask = torch.from_numpy(batch.mask).to(device).view(b, t, 4, h, w).transpose(1, 2).float() / 255
-        error = error * (1 + (config.subject_weight - 1) * mask.repeat_interleave(3, dim=1))
+        # in much noise nobody knows where the actor is: to weigh its pixels there would smear it over the picture
+        error = error * (1 + (config.subject_weight - 1) * (1 - level) * mask.repeat_interleave(3, dim=1))
     return (error.mean(dim=(1, 3, 4)) * learn).sum() / learn.sum()
 
 

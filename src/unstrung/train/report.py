@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from unstrung.diffusion.guidance import cfg
 from unstrung.diffusion.samplers import sample_euler
-from unstrung.diffusion.sigmas import uniform
+from unstrung.diffusion.sigmas import shifted
 from unstrung.models.native import codec
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def sample_sheet(trainer: Trainer, encoder: MiniLM, steps: int = 16, scale: floa
 
         generator = torch.Generator().manual_seed(number)
         noise = torch.randn(12, trainer.config.window, 96, 160, generator=generator)
-        latent = sample_euler(velocity, noise, uniform(steps), noise=_unused, on_step=_unused)
+        latent = sample_euler(velocity, noise, shifted(steps), noise=_unused, on_step=_unused)
         frames = codec.decode(latent.numpy())
         tiles.append(np.concatenate([frames[0], frames[-1]], axis=1))
     return Image.fromarray(_grid(tiles, 4))

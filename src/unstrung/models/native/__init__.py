@@ -29,7 +29,7 @@ CARDS = (
         },
         limits=Limits(min_side=64, max_side=1920, min_seconds=1.0, max_seconds=60.0, max_steps=200),
         memory={"ram": 1_500_000_000},
-        options={"schedule": Option("uniform", "how the noise levels are spaced", choices=tuple(SCHEDULES))},
+        options={"schedule": Option("shifted", "how the noise levels are spaced", choices=tuple(SCHEDULES))},
         samplers=tuple(SAMPLERS),
         notes=(
             "It draws 160x96 at 8 frames a second and enlarges that; more pixels show no more detail.",
