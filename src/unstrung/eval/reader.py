@@ -31,7 +31,8 @@ Video = npt.NDArray[np.uint8]  # (t, h, w, 3)
 
 def vocabulary() -> Vocabulary:
     """Return what there is to read: attribute -> ids. Direction is where the subject travels, "none" where it stays."""
-    return {"subject": tuple(SUBJECTS), "place": tuple(PLACES), "time": tuple(TIMES), "direction": ("left", "right", "none")}
+    ways = ("left", "right", "none")
+    return {"subject": tuple(SUBJECTS), "place": tuple(PLACES), "time": tuple(TIMES), "direction": ways}
 
 
 class Block(nn.Module):
@@ -41,7 +42,8 @@ class Block(nn.Module):
         super().__init__()
         self.first, self.second = _conv(width, width), _conv(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # (b width h w)
+        """Return what the convolutions add to x, same shape."""
         return F.relu(x + self.second(F.relu(self.first(x))))
 
 
@@ -62,6 +64,7 @@ class Pool(nn.Module):
         self.where = nn.Linear(width, looks)
 
     def forward(self, x: Tensor) -> Tensor:  # (b n c)
+        """Return the means, one after the other: (b (1 + looks) * c)."""
         share = self.where(x).float().softmax(1)  # (b n looks)
         seen = share.transpose(1, 2) @ x.float()  # (b looks c)
         return torch.cat([x.float().mean(1), seen.flatten(1)], 1)  # (b (1 + looks) * c)
@@ -79,7 +82,8 @@ class ReaderNet(nn.Module):
         self.pool = Pool(160, 4)
         self.pool_motion = Pool(96, 2)
         self.drop = nn.Dropout(0.1)
-        self.heads = nn.ModuleDict({name: nn.Linear(96 * 3 if name == "direction" else 160 * 5, len(ids)) for name, ids in words.items()})
+        widths = {name: 96 * 3 if name == "direction" else 160 * 5 for name in words}
+        self.heads = nn.ModuleDict({name: nn.Linear(widths[name], len(ids)) for name, ids in words.items()})
 
     def forward(self, pictures: Tensor, motion: Tensor) -> dict[str, Tensor]:
         """Return logits by attribute for pictures (b looks 3 96 160) and motion (b 16 48 80), as `look` gives them."""
@@ -100,10 +104,9 @@ def look(frames: Tensor, picks: Tensor) -> tuple[Tensor, Tensor]:
     Colours run from -1 to 1. The grey frames are less their mean over time: what stands still vanishes.
     """
     pictures = frames[:, picks].permute(0, 1, 4, 2, 3).float() / 127.5 - 1
-    b, t, h, w, _ = frames.shape
-    small = frames.view(b, t, h // 2, 2, w // 2, 2, 3).float().mean(dim=(3, 5))
-    grey = small @ torch.tensor([0.299, 0.587, 0.114]) / 127.5
-    return pictures, 2 * (grey - grey.mean(1, keepdim=True))
+    grey = frames.float() @ torch.tensor([0.299, 0.587, 0.114]) / 127.5  # (b 16 96 160)
+    small = F.avg_pool2d(grey, 2)
+    return pictures, 2 * (small - small.mean(1, keepdim=True))
 
 
 def usual_picks() -> Tensor:
@@ -135,9 +138,12 @@ class Reader:
     def read(self, frames: Video, fps: float) -> Reading:
         """Read a clip uint8 (t h w 3); raises as `fit_clip` does."""
         logits = self.net(*look(torch.from_numpy(fit_clip(frames, fps))[None], usual_picks()))
-        shares = {name: values[0].softmax(-1) for name, values in logits.items()}
-        ranked = {name: tuple(self.words[name][i] for i in share.argsort(descending=True).tolist()) for name, share in shares.items()}
-        return Reading(ranked, {name: round(float(share.max()), 4) for name, share in shares.items()})
+        ranked, sure = {}, {}
+        for name, values in logits.items():
+            shares, order = values[0].softmax(-1).sort(descending=True)
+            ranked[name] = tuple(self.words[name][i] for i in order.tolist())
+            sure[name] = round(float(shares[0]), 4)
+        return Reading(ranked, sure)
 
 
 def fit_clip(frames: Video, fps: float) -> Video:
@@ -146,10 +152,11 @@ def fit_clip(frames: Video, fps: float) -> Video:
     Raises `InvalidRequest` where the clip is no such array or shorter than two seconds.
     """
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
-        raise InvalidRequest("frames", f"The reader takes frames uint8 (t, h, w, 3), not {frames.dtype} {frames.shape}.")
+        raise InvalidRequest("frames", f"The reader takes uint8 (t, h, w, 3), not {frames.dtype} {frames.shape}.")
     spare = len(frames) - 1 - (FRAMES - 1) * fps / FPS
     if spare < -0.5:
-        raise InvalidRequest("frames", f"The reader needs {FRAMES / FPS:g} seconds; the clip has {len(frames)} frames at {fps:g} fps.")
+        length = f"{len(frames)} frames at {fps:g} fps"
+        raise InvalidRequest("frames", f"The reader needs {FRAMES / FPS:g} seconds; the clip has {length}.")
     times = np.clip(np.round(max(0.0, spare) / 2 + np.arange(FRAMES) * fps / FPS).astype(int), 0, len(frames) - 1)
     picked = frames[times]
     h, w = picked.shape[1:3]
@@ -166,7 +173,8 @@ def save_reader(path: Path, net: ReaderNet, words: Vocabulary, about: dict[str, 
     """Write a reader as it is shipped: safetensors in half precision, its words and `about` in the header."""
     from safetensors.numpy import save_file
 
-    tensors = {name: np.ascontiguousarray(w.detach().float().numpy().astype(np.float16)) for name, w in net.state_dict().items()}
+    state = {name: w.detach().float().numpy().astype(np.float16) for name, w in net.state_dict().items()}
+    tensors = {name: np.ascontiguousarray(w) for name, w in state.items()}
     part = path.with_suffix(".part")
     save_file(tensors, part, metadata={"vocabulary": json.dumps(words), "about": json.dumps(about)})
     part.replace(path)
