@@ -23,9 +23,9 @@ Audio = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """Hold frames uint8 (t, h, w, 3) in sRGB, `fps`, and audio float32 (samples, channels) in -1..1 at `sample_rate` Hz.
+    """Hold frames uint8 (t, h, w, 3) in sRGB at `fps`, and audio float32 (samples, channels) in -1..1 at `sample_rate`.
 
-    Sound has one channel or two. It starts with the first frame; where it is shorter than the pictures, silence follows.
+    Sound has one channel or two and starts with the first frame; where it ends before the pictures do, silence follows.
     """
 
     frames: Frames
@@ -38,7 +38,7 @@ class Clip:
         assert frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[3] == 3 and frames.size, frames.shape
         assert self.fps >= 1, self.fps
         assert (audio is None) == (self.sample_rate is None), "audio and sample_rate come together"
-        assert audio is None or (audio.dtype == np.float32 and audio.ndim == 2 and audio.shape[1] in (1, 2)), audio.shape
+        assert audio is None or (audio.dtype == np.float32 and audio.ndim == 2 and audio.shape[1] in (1, 2))
 
     @property
     def num_frames(self) -> int:
@@ -74,7 +74,7 @@ class Clip:
         last = count if stop is None else stop + count if stop < 0 else stop
         if not 0 <= first < last <= count:
             asked = f"{start}:{'' if stop is None else stop}"
-            raise InvalidRequest("trim", f"trim is {asked}; the clip has {count} frames: start and stop lie in 0 to {count}.")
+            raise InvalidRequest("trim", f"trim is {asked}; it must be start:stop within the clip's {count} frames.")
         audio = None if self.audio is None else self.audio[self.sample_at(first) : self.sample_at(last)]
         return replace(self, frames=self.frames[first:last], audio=audio)
 
@@ -135,7 +135,8 @@ def concat(first: Clip, *others: Clip) -> Clip:
     if len(rates) > 1:
         raise InvalidRequest("clips", f"Clips differ in sample rate: {' and '.join(map(str, rates))} Hz.")
     whole = Clip(frames, first.fps, np.zeros((0, 1), np.float32), rates[0])
-    audio = np.zeros((whole.sample_at(len(frames)), max(clip.audio.shape[1] for clip in clips if clip.audio is not None)), np.float32)
+    channels = max(clip.audio.shape[1] for clip in clips if clip.audio is not None)
+    audio = np.zeros((whole.sample_at(len(frames)), channels), np.float32)
     frame = 0
     for clip in clips:
         # Places are counted from the start of the whole, so that roundings never add up to a drift.

@@ -43,6 +43,7 @@ def export_weights(path: Path, weights: dict[str, Tensor], config: NativeConfig,
     tensors = {name: np.ascontiguousarray(w.detach().float().numpy().astype(np.float16)) for name, w in weights.items()}
     part = path.with_suffix(".part")
     save_file(tensors, part, metadata={"config": json.dumps(config.to_dict()), "about": json.dumps(about)})
+    part.chmod(0o644)  # safetensors writes for its owner alone; what is shipped is for everybody
     part.replace(path)
 
 

@@ -10,6 +10,7 @@ from unstrung.corpus.toyworld.vocabulary import (
     CAMERAS,
     DIRECTIONS,
     FRAMINGS,
+    INDOORS,
     PLACES,
     POSITIONS,
     SUBJECTS,
@@ -30,7 +31,8 @@ def caption(scene: Scene, seed: int) -> str:
     say_place = rng.random() < 0.95
     if say_place:
         parts.append(place)
-    time_said = scene.place != "space" and rng.random() < (0.97 if scene.time != "day" else 0.45)
+    sheltered = scene.place in ("underwater", *INDOORS)  # where the day goes without saying
+    time_said = scene.place != "space" and rng.random() < (0.97 if scene.time != "day" else 0.08 if sheltered else 0.45)
     time = rng.choice(TIMES[scene.time])
     weather = rng.choice(WEATHERS[scene.weather]) if WEATHERS[scene.weather] else ""
     camera = rng.choice(CAMERAS[scene.camera]) if scene.camera != "still" or rng.random() < 0.12 else ""
