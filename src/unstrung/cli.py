@@ -368,6 +368,52 @@ def train_export(
     print(export(nano(), folder, target or FOLDER))
 
 
+@train_app.command("reader")
+def train_reader(
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 45,
+    folder: Annotated[Path, typer.Option(help="Log and weights of the run.")] = Path("runs/reader"),
+) -> None:
+    """Train the reader: the small network that judges films by reading who is where, when, and going which way."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from unstrung.eval.learn import train_reader as learn
+
+    print(learn(minutes, folder, _say))
+
+
+@eval_app.command("nano")
+def eval_nano(
+    count: Annotated[int, typer.Option(min=2, help="How many of the fixed prompts, from the first.")] = 192,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps; default: the model's own.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance; default: the model's own.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Write unchosen samples here, as PNG.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure the built-in model on fixed prompts, half of them pairs of subject and place that it never saw."""
+    from unstrung import engine
+    from unstrung.eval.prompts import EvalPrompt, eval_prompts
+    from unstrung.eval.report import evaluate
+    from unstrung.request import Request
+
+    model = engine.open_model("nano")
+
+    def make(prompt: EvalPrompt) -> tuple[Any, float]:
+        asked = Request(
+            prompt.prompt,
+            width=160,
+            height=96,
+            fps=8,
+            seconds=2,
+            seed=prompt.seed,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+        )
+        clip, _ = engine.generate(asked, model=model)
+        return clip.frames, clip.fps
+
+    report = evaluate(make, _say, prompts=eval_prompts()[:count], sheet=sheet)
+    _print_json(report.to_dict()) if as_json else print(report.table())
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 

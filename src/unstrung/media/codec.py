@@ -51,7 +51,8 @@ def check_target(path: Path, force: bool = False, suffix: str = ".mp4") -> None:
     """Check that a clip, or a picture with its own `suffix`, can be written to `path`, before hours of work are spent.
 
     Raises `InvalidRequest` for the field "output": a name without the suffix, a folder that is missing or can't be
-    written to, a place that holds something else than a file, or a file and no `force`; `UnstrungError` for a full disk.
+    written to, a place that holds something else than a file, or a file and no `force`. Raises `UnstrungError` for a
+    full disk.
     """
     try:
         real = Path(os.path.realpath(path))
@@ -69,10 +70,12 @@ def check_target(path: Path, force: bool = False, suffix: str = ".mp4") -> None:
                 _refuse("bad_output", f"output is '{path}', which is not an ordinary file: choose another --output.")
             if not force:
                 _refuse_existing(path)
-        # Only a real attempt tells: root passes every permission, yet not a read-only disk.
+        # Only a real attempt tells: root passes every permission but no read-only disk, and a full one takes empty files.
         probe = _part(real)
-        probe.touch(exist_ok=False)
-        probe.unlink()
+        try:
+            probe.write_bytes(bytes(4096))
+        finally:
+            probe.unlink(missing_ok=True)
     except ValueError:
         _refuse("bad_output", f"output is {str(path)!r}: no file can have this name.")
     except OSError as error:
@@ -123,8 +126,7 @@ def read_clip(path: Path) -> Clip:
         if not videos:
             _reject("not_media", f"'{path}' holds no video: give a file with moving pictures.")
         video, sound = videos[0], next(iter(container.streams.audio), None)
-        size = path.stat().st_size
-        if any(entry.pos + entry.size > size for stream in (video, sound) if stream for entry in stream.index_entries):
+        if _is_cut_short(path):
             _damaged(path, "its end is missing")
         video.thread_type = "AUTO"
         pictures: list[VideoFrame] = []
@@ -165,6 +167,8 @@ def read_recipe(path: Path) -> Recipe:
             # Matroska keeps its tags' names in capitals, and some containers keep tags with the stream.
             tags = [container.metadata, *(stream.metadata for stream in container.streams)]
             text = next((value for tag in tags for key, value in tag.items() if key.lower() == "comment"), "")
+        if not text and _is_cut_short(path):
+            _damaged(path, "its end is missing")
         if not _may_be_recipe(text):
             reason = "it was made by another program, or written with --no-recipe"
             _reject("no_recipe", f"'{path}' has no recipe inside: {reason}.")
@@ -325,6 +329,21 @@ def _looks_like_media(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(16)
     return head[4:8] in _MP4_BOXES or head.startswith(_HEADS) or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
+
+
+def _is_cut_short(path: Path) -> bool:
+    """Tell whether an MP4 or MOV ends within a box, which FFmpeg takes for a shorter video."""
+    end, at = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while file.seek(at) + 8 <= end:
+            head = file.read(16)
+            size, name = int.from_bytes(head[:4], "big"), head[4:8]
+            if size == 1:
+                size = int.from_bytes(head[8:], "big")
+            if name not in _MP4_BOXES or size < 8:  # boxes that others invented tell nothing, and 0 means up to the end
+                break
+            at += size
+    return at > end
 
 
 def _reject(code: str, message: str) -> NoReturn:
