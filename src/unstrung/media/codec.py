@@ -70,7 +70,7 @@ def check_target(path: Path, force: bool = False, suffix: str = ".mp4") -> None:
                 _refuse("bad_output", f"output is '{path}', which is not an ordinary file: choose another --output.")
             if not force:
                 _refuse_existing(path)
-        # Only a real attempt tells: root passes every permission but no read-only disk, and a full one takes empty files.
+        # Only a real attempt tells, for root passes every permission; and not an empty one, which fits on a full disk.
         probe = _part(real)
         try:
             probe.write_bytes(bytes(4096))
@@ -89,8 +89,6 @@ def write_clip(clip: Clip, path: Path, *, recipe: Recipe | None = None, force: b
     existing file stays unless `force` is given, even one that appears meanwhile. Raises what `check_target` raises, and
     `InvalidRequest` for odd sizes and for sample rates that AAC does not have.
     """
-    import av
-
     check_target(path, force)
     for name, side in (("width", clip.width), ("height", clip.height)):
         if side % 2:
@@ -106,7 +104,7 @@ def write_clip(clip: Clip, path: Path, *, recipe: Recipe | None = None, force: b
         _publish(part, real, force)
     except FileExistsError:
         _refuse_existing(path)
-    except (OSError, av.error.FFmpegError) as error:
+    except OSError as error:
         raise _write_error(error, path) from error
     finally:
         part.unlink(missing_ok=True)
@@ -187,10 +185,7 @@ def _refuse_existing(path: Path) -> NoReturn:
     _refuse("output_exists", f"output is '{path}', which exists: {cure}.")
 
 
-def _write_error(error: Exception, path: Path) -> Exception:
-    """Return the error to raise instead; one that is no operating system's is a mistake of ours, and stays as it is."""
-    if not isinstance(error, OSError):
-        return error
+def _write_error(error: OSError, path: Path) -> UnstrungError:
     folder = path.absolute().parent
     if error.errno in _FULL:
         cure = "free some space, or choose an --output on another disk"
@@ -222,7 +217,9 @@ def _encode(clip: Clip, part: Path, tags: dict[str, str]) -> None:
 
     exact = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP | Interpolation.BITEXACT
     reformatter = VideoReformatter()
-    with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+    # In thousandths of a second, as by default, most clips would last a little less than their frames do.
+    muxing = {"movflags": "+faststart", "movie_timescale": str(1000 * clip.fps)}
+    with av.open(str(part), "w", format="mp4", options=muxing) as container:
         container.metadata.update(tags)
         options = {"preset": "veryfast", "crf": str(CRF), "profile": "high", "x264-params": "mbtree=0"}
         video = container.add_stream("libx264", rate=clip.fps, options=options)

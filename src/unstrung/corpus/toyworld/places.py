@@ -40,16 +40,16 @@ class Backdrop:
 class Painter:
     """Paints one place at one size and time of day. `sprite(art, pixels)` gives a premultiplied picture."""
 
-    def __init__(self, width: int, height: int, time: str, seed: int, sprite: Callable[[str, int], Array]) -> None:
+    def __init__(self, width: int, height: int, time: str, seed: int, sprite: Callable[[str, int], Array], seen: int) -> None:
         self.rng = np.random.default_rng(seed)
         self.h, self.w, self.period = height, width, 2 * width
         self.unit = min(width, height)
         self.time = time
         self.sprite = sprite
-        self.sky = np.zeros((height, self.period, 3), np.float32)
-        self.far = np.zeros((height, self.period, 4), np.float32)
-        self.ground = np.zeros((height, self.period, 4), np.float32)
-        self.x = np.arange(self.period, dtype=np.float32)
+        self.sky = np.zeros((height, seen, 3), np.float32)
+        self.far = np.zeros((height, seen, 4), np.float32)
+        self.ground = np.zeros((height, seen, 4), np.float32)
+        self.x = np.arange(seen, dtype=np.float32)
         self.y = np.arange(height, dtype=np.float32)[:, None]
 
     def jitter(self, colour: Colour, amount: float = 0.035) -> Array:
@@ -81,8 +81,10 @@ class Painter:
         values = self.rng.uniform(0.35, 1, (count, 1)).astype(np.float32) * bright
         for dy in range(k):
             for dx in range(k):
-                at = (np.minimum(ys + dy, self.h - 1), (xs + dx) % self.period)
-                self.sky[at] = np.maximum(self.sky[at], values)
+                columns = (xs + dx) % self.period
+                seen = columns < len(self.x)
+                at = (np.minimum(ys + dy, self.h - 1)[seen], columns[seen])
+                self.sky[at] = np.maximum(self.sky[at], values[seen])
 
     def disc(self, radius: float, colour: Colour, height: float) -> None:
         """Paint sun or moon into the sky, with a soft glow."""
@@ -128,6 +130,7 @@ class Painter:
         for y, x in zip(np.minimum(ys, self.h - 1), xs, strict=True):
             size = max(1, round(self.unit / 60 * (y - start) / max(1, self.h - start)))
             span = np.arange(x, x + 2 * size) % self.period
+            span = span[span < len(self.x)]
             self.ground[y : y + max(1, size // 2), span, :3] *= 1 - amount
             self.ground[y : y + max(1, size // 2), span, :3] += tone * amount
 
@@ -252,7 +255,7 @@ def _city(p: Painter) -> float:
 
 def _road_marks(p: Painter, at: float) -> None:
     rows = slice(int(at * p.h), int(at * p.h) + max(1, round(p.unit / 40)))
-    on = ((np.arange(p.period) * 8 // p.w) % 2 == 0)[None, :, None]
+    on = ((np.arange(len(p.x)) * 8 // p.w) % 2 == 0)[None, :, None]
     white = np.asarray(SHADES[p.time], np.float32) * np.float32(0.92)
     p.ground[rows, :, :3] = np.where(on, white, p.ground[rows, :, :3])
 
@@ -278,7 +281,7 @@ def _sea(p: Painter) -> float:
         y = 0.52 + 0.47 * (k / 7) ** 1.3
         wave = np.sin(2 * np.pi * (6 + 2 * k) * p.x / p.period + p.rng.uniform(0, 6))
         row = np.clip((y * p.h + wave * p.unit * 0.008).astype(int), 0, p.h - 1)
-        p.ground[row, np.arange(p.period), :3] += 0.12 * np.asarray(SHADES[p.time], np.float32)
+        p.ground[row, np.arange(len(p.x)), :3] += 0.12 * np.asarray(SHADES[p.time], np.float32)
     return 0.52
 
 
@@ -366,7 +369,7 @@ def _kitchen(p: Painter) -> float:
     tone = tiles[p.rng.integers(len(tiles))]
     p.wall(tone, tone)
     step = max(4, round(p.unit / 6))
-    lines = (np.arange(p.h)[:, None] % step == 0) | (np.arange(p.period)[None] % step == 0)
+    lines = (np.arange(p.h)[:, None] % step == 0) | (np.arange(len(p.x))[None] % step == 0)
     p.sky *= np.where(lines, 0.86, 1)[..., None].astype(np.float32)
     _window(p)
     p.floor(0.64, (0.78, 0.52, 0.3), (0.66, 0.42, 0.24), lit=True)
@@ -385,9 +388,14 @@ PAINTERS: dict[str, Callable[[Painter], float]] = {
 }  # fmt: skip
 
 
-def paint(place: str, time: str, seed: int, width: int, height: int, sprite: Callable[[str, int], Array]) -> Backdrop:
-    """Paint a place: the same place, time, seed and size give the same picture."""
-    painter = Painter(width, height, time, seed, sprite)
+def paint(
+    place: str, time: str, seed: int, width: int, height: int, sprite: Callable[[str, int], Array], whole: bool = True
+) -> Backdrop:
+    """Paint a place: the same place, time, seed and size give the same picture.
+
+    For a camera that stays, what it sees is enough: without `whole` only the first half of each strip is painted.
+    """
+    painter = Painter(width, height, time, seed, sprite, seen=2 * width if whole else width)
     horizon = PAINTERS[place](painter)
     light = LIGHTS[time] if place != "space" else (0.95, 0.95, 1.0)
     shadow = 0.0 if place in ("space", "sky", "underwater") else 0.38

@@ -20,6 +20,7 @@ Array = npt.NDArray[np.float32]
 Video = npt.NDArray[np.uint8]  # (t, h, w, 3)
 Mask = npt.NDArray[np.uint8]  # (t, h, w): how much of a pixel is an actor
 MOVING_CAMERAS = frozenset({"zoom_in", "zoom_out", "shake"})
+PASSING_CAMERAS = frozenset({"pan_left", "pan_right", "follow"})
 
 
 def art_names() -> list[str]:
@@ -45,7 +46,7 @@ class Renderer:
         # a camera that zooms or shakes looks at a part of a larger picture
         scale = 1.3 if scene.camera in MOVING_CAMERAS else 1.0
         w, h = round(width * scale), round(height * scale)
-        backdrop = paint(scene.place, scene.time, scene.seed, w, h, self._prop)
+        backdrop = paint(scene.place, scene.time, scene.seed, w, h, self._prop, whole=scene.camera in PASSING_CAMERAS)
         particles = _Particles(scene, w, h)
         frames = np.empty((num_frames, height, width, 3), np.uint8)
         masks = np.empty((num_frames, height, width), np.uint8)
@@ -132,9 +133,11 @@ def _scrolled(backdrop: Backdrop, scroll: float, w: int) -> Array:
         offset = scroll * parallax * w
         whole = math.floor(offset)
         part = np.float32(offset - whole)
-        columns = np.arange(whole, whole + w + 1) % strip.shape[1]
-        seen = strip[:, columns]
-        seen = seen[:, :-1] * (1 - part) + seen[:, 1:] * part if part > 1e-3 else seen[:, :-1]
+        if part > 1e-3:
+            seen = strip[:, np.arange(whole, whole + w + 1) % strip.shape[1]]
+            seen = seen[:, :-1] * (1 - part) + seen[:, 1:] * part
+        else:
+            seen = strip[:, np.arange(whole, whole + w) % strip.shape[1]] if whole else strip[:, :w]
         out = seen if out is None else out * (1 - seen[..., 3:]) + seen[..., :3]
     assert out is not None
     return out

