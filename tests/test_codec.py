@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import wave
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -119,16 +120,10 @@ def yuv(y: int, u: int, v: int, size: tuple[int, int] = (64, 64), count: int = 2
     [(1, 64, 64, 24), (2, 96, 64, 12), (25, 426, 240, 24), (7, 90, 160, 30), (49, 160, 90, 16), (31, 2, 2, 60)],
 )
 def test_a_clip_comes_back(tmp_path: Path, count: int, width: int, height: int, fps: int) -> None:
-    clip = smooth(count, width, height, fps)
+    clip = Clip(smooth(count, width, height).frames[::-1, :, ::-1], fps)  # no single block of memory
     again = read_clip(write_clip(clip, tmp_path / "clip.mp4"))
     assert again.frames.shape == clip.frames.shape and again.fps == fps and again.audio is None
     assert min(psnr(a, b) for a, b in zip(again.frames, clip.frames, strict=True)) > 35
-
-
-def test_frames_that_are_no_block_of_memory_come_back(tmp_path: Path) -> None:
-    clip = smooth(9, 96, 64)
-    flipped = Clip(clip.frames[::-1, :, ::-1], 24)
-    assert psnr(read_clip(write_clip(flipped, tmp_path / "clip.mp4")).frames, flipped.frames) > 35
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (44100, 2), (48000, 2)])
@@ -239,17 +234,12 @@ def test_the_recipe_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_long_recipe_and_strange_words_come_back(tmp_path: Path) -> None:
-    words = 'line\nbreak "quoted" back\\slash tab\t زرافة \x00 \u2028 ' + "é雪🦊" * 60_000
+    words = 'line\nbreak "quoted" back\\slash tab\t زرافة \x00 \u2028 \udcff ' + "é雪🦊" * 60_000
     recipe = Recipe(request={"prompt": words}, resolved={}, model={}, seed=1, output={})
-    assert len(recipe.to_json().encode()) > 500_000
+    assert len(recipe.to_json()) > 180_000
     path = write_clip(smooth(), tmp_path / "clip.mp4", recipe=recipe)
     assert read_recipe(path).request["prompt"] == words
     assert read_clip(path).num_frames == 12
-
-
-def test_a_stray_byte_of_a_command_line_comes_back(tmp_path: Path) -> None:
-    recipe = Recipe(request={"prompt": "fox \udcff"}, resolved={}, model={}, seed=1, output={})
-    assert read_recipe(write_clip(smooth(), tmp_path / "clip.mp4", recipe=recipe)) == recipe
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mov"])
@@ -331,10 +321,9 @@ def test_of_two_writers_at_once_one_wins_and_one_is_told(tmp_path: Path) -> None
             told.append(error.code)
 
     threads = [threading.Thread(target=write, args=(count,)) for count in (12, 13)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    for step in (threading.Thread.start, threading.Thread.join):
+        for thread in threads:
+            step(thread)
     assert sorted(map(str, told)) == sorted([str(path), "output_exists"])
     assert list(tmp_path.iterdir()) == [path] and read_clip(path).num_frames in (12, 13)
 
@@ -567,6 +556,11 @@ def test_what_is_missing_or_no_video_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text(f"ffconcat version 1.0\nfile {clip.name}\n")
     os.mkfifo(tmp_path / "pipe.mp4")
     smooth().thumbnail().save(tmp_path / "picture.png")
+    with wave.open(str(tmp_path / "tone.wav"), "wb") as tone:
+        tone.setparams((1, 2, 8000, 0, "NONE", ""))
+        tone.writeframes(bytes(16000))
+    with pytest.raises(UnstrungError, match="holds no video"):
+        read_clip(tmp_path / "tone.wav")
     names = ["text.txt", "text.mp4", "zeros.mp4", "list.m3u8", "list.txt", "pipe.mp4", "picture.png", "."]
     expected = {**dict.fromkeys(names, "not_media"), "none.mp4": "no_such_file", "clip.mp4/x.mp4": "no_such_file"}
     for name, code in {**expected, "nul\0.mp4": "no_such_file", "a" * 300: "not_readable"}.items():
@@ -574,17 +568,6 @@ def test_what_is_missing_or_no_video_is_refused(tmp_path: Path) -> None:
             with pytest.raises(UnstrungError) as caught:
                 read(tmp_path / name)
             assert (caught.value.code, caught.value.field) == (code, "source"), name
-
-
-def test_sound_alone_is_no_video(tmp_path: Path) -> None:
-    path = tmp_path / "tone.wav"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
-        frame.sample_rate = 8000
-        container.mux(stream.encode(frame))
-    with pytest.raises(UnstrungError, match="holds no video"):
-        read_clip(path)
 
 
 def test_a_file_that_was_cut_short_is_damaged(tmp_path: Path) -> None:
