@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from unstrung import Request
 from unstrung.errors import InvalidRequest, MissingWeights
 from unstrung.events import Event, Note, Preview, Progress
 from unstrung.models.native import CARDS, codec
 from unstrung.models.native.config import SIZES
-from unstrung.models.native.film import to_film
+from unstrung.models.native.detail import DetailNet
+from unstrung.models.native.film import OpenVINODetail, to_film
 from unstrung.models.native.model import NativeModel
 from unstrung.models.native.pipeline import NativePipeline, canvas_for, load_pipeline, windows
 from unstrung.models.native.runtime import OpenVINORuntime, TorchRuntime, Weights
@@ -117,6 +119,28 @@ def test_film_has_every_frame_and_cuts_to_the_middle() -> None:
     rising = film[:4, 180, 500, 0].astype(int)
     assert rising[0] == 0 and rising[3] == 200 and (np.diff(rising) > 50).all(), "the frames between are between"
     assert film[6, 180, 100, 0] == 0 and film[6, 0, 500, 0] == 200
+
+
+def test_the_film_network_is_the_same_in_both_runtimes(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = DetailNet((8, 12, 16))
+    torch.nn.init.normal_(net.leave.weight, std=0.05)
+    save_file(net.state_dict(), tmp_path / "detail.safetensors")
+    a, b = np.random.default_rng(0).integers(0, 256, (2, 32, 48, 3), np.uint8)
+    for share in (0.0, 1 / 3):
+        picture = OpenVINODetail(tmp_path / "detail.safetensors").between(a, b, share)
+        planes = [torch.from_numpy(f).permute(2, 0, 1)[None].float() / 127.5 - 1 for f in (a, b)]
+        with torch.no_grad():
+            expected = net(*planes, torch.tensor([share]))[0].permute(1, 2, 0).numpy()
+        expected = np.clip((expected + 1) * 127.5, 0, 255)
+        assert picture.shape == (128, 192, 3)
+        assert np.abs(picture - expected).mean() < 1.5
+    # without anything learned it is the plain mix, enlarged
+    torch.nn.init.zeros_(net.leave.weight)
+    torch.nn.init.zeros_(net.leave.bias)
+    save_file(net.state_dict(), tmp_path / "detail.safetensors")
+    plain = OpenVINODetail(tmp_path / "detail.safetensors").between(a, b, 0.25)
+    assert np.abs(plain[::4, ::4] - (0.75 * a + 0.25 * b)).max() <= 2
 
 
 def test_a_request_becomes_a_clip(pipeline: NativePipeline) -> None:

@@ -368,6 +368,20 @@ def train_export(
     print(export(nano(), folder, target or FOLDER))
 
 
+@train_app.command("detail")
+def train_detail(
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 45,
+    folder: Annotated[Path, typer.Option(help="Log of the run.")] = Path("runs/detail"),
+    start_from: Annotated[Path | None, typer.Option("--from", help="Weights to begin with.")] = None,
+) -> None:
+    """Train the film network, which makes large pictures and more of them from what nano draws."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from unstrung.models.native import FOLDER
+    from unstrung.train.detail import train_detail as learn
+
+    print(learn(minutes, folder, FOLDER / "detail.safetensors", _say, start_from))
+
+
 @train_app.command("reader")
 def train_reader(
     minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 45,

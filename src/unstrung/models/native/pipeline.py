@@ -18,7 +18,7 @@ from unstrung.errors import InvalidRequest
 from unstrung.events import Emit, Note, Preview, Progress
 from unstrung.media.clip import Clip
 from unstrung.models.native import codec
-from unstrung.models.native.film import to_film
+from unstrung.models.native.film import Detail, OpenVINODetail, to_film
 from unstrung.models.native.runtime import Array, Runtime
 from unstrung.models.native.text import MiniLM
 from unstrung.models.native.understand import Vocabulary
@@ -72,9 +72,16 @@ class NativePipeline:
     """A native model with its text encoder and its runtime."""
 
     def __init__(
-        self, card: ModelCard, runtime: Runtime, encoder: MiniLM, vocabulary: Vocabulary, about: Mapping[str, Any], sha256: str
+        self,
+        card: ModelCard,
+        runtime: Runtime,
+        encoder: MiniLM,
+        vocabulary: Vocabulary,
+        detail: Detail | None,
+        about: Mapping[str, Any],
+        sha256: str,
     ) -> None:
-        self.card = card
+        self.card, self._detail = card, detail
         self._runtime, self._encoder, self._vocabulary = runtime, encoder, vocabulary
         self._about, self._sha256 = about, sha256
 
@@ -94,7 +101,7 @@ class NativePipeline:
         drawn = codec.decode(latent)
         frames = to_film(
             drawn, DRAWN_FPS, request.fps, request.num_frames, (request.width, request.height),
-            lambda done: emit(Progress("decode", done, request.num_frames or 1)),
+            lambda done: emit(Progress("decode", done, request.num_frames or 1)), self._detail,
         )  # fmt: skip
         return Clip(frames, request.fps)
 
@@ -202,4 +209,5 @@ def load_pipeline(card: ModelCard, folder: Path, device: str | None = None) -> N
     else:
         runtime = TorchRuntime(weights, (device or "").removesuffix(":torch"))
     vocabulary = Vocabulary.read(folder / f"{card.id}.vocabulary.npz")
-    return NativePipeline(card, runtime, MiniLM(), vocabulary, weights.about, weights.sha256)
+    detail = OpenVINODetail(folder / "detail.safetensors") if (folder / "detail.safetensors").exists() else None
+    return NativePipeline(card, runtime, MiniLM(), vocabulary, detail, weights.about, weights.sha256)

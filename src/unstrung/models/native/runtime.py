@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from unstrung.errors import MissingWeights
 from unstrung.models.native.config import NativeConfig
+from unstrung.models.native.graph import Graph
 from unstrung.models.native.positions import places, rotary
 
 Floats = npt.NDArray[np.float32]
@@ -137,13 +138,12 @@ def build(weights: Weights, b: int, t: int, height: int, width: int, l: int) -> 
     return _Builder(weights, b, t, height, width, l).build()
 
 
-class _Builder:
+class _Builder(Graph):
     """`model.py` in OpenVINO's operations, method for method; see there for what happens and why."""
 
     def __init__(self, weights: Weights, b: int, t: int, height: int, width: int, l: int) -> None:  # noqa: E741
-        import openvino.opset13 as ops
-
-        self.ops, self.w, self.c = ops, weights.tensors, weights.config
+        super().__init__(weights.tensors)
+        self.c = weights.config
         self.b, self.t, self.h, self.wd, self.l = b, t, height, width, l
         self.rows, self.columns = height // self.c.patch, width // self.c.patch
 
@@ -172,38 +172,6 @@ class _Builder:
         out = self.head(tokens, cond, skips)
         return ov.Model([out], [x, sigma, text, mask], "native")
 
-    def const(self, value: Any) -> Any:
-        return self.ops.constant(np.asarray(value, np.float32))
-
-    def reshape(self, x: Any, *shape: int) -> Any:
-        return self.ops.reshape(x, np.array(shape, np.int64), False)
-
-    def transpose(self, x: Any, *order: int) -> Any:
-        return self.ops.transpose(x, np.array(order, np.int64))
-
-    def split(self, x: Any, axis: int, *sizes: int) -> list[Any]:
-        return list(self.ops.variadic_split(x, axis, np.array(sizes, np.int64)).outputs())
-
-    def linear(self, name: str, x: Any) -> Any:
-        y = self.ops.matmul(x, self.const(self.w[f"{name}.weight"]), False, True)
-        bias = self.w.get(f"{name}.bias")
-        return y if bias is None else self.ops.add(y, self.const(bias))
-
-    def conv(self, name: str, x: Any) -> Any:
-        y = self.ops.convolution(x, self.const(self.w[f"{name}.weight"]), [1, 1], [1, 1], [1, 1], [1, 1])
-        return self.ops.add(y, self.const(self.w[f"{name}.bias"][None, :, None, None]))
-
-    def silu(self, x: Any) -> Any:
-        return self.ops.swish(x)
-
-    def scaled(self, x: Any, scale: Any, shift: Any) -> Any:
-        return self.ops.add(self.ops.multiply(x, self.ops.add(self.const(1.0), scale)), shift)
-
-    def rms_norm(self, x: Any) -> Any:
-        ops = self.ops
-        mean = ops.reduce_mean(ops.multiply(x, x), np.array([-1]), True)
-        return ops.divide(x, ops.sqrt(ops.add(mean, self.const(1e-6))))
-
     def condition(self, sigma: Any, text: Any, mask: Any) -> Any:
         ops, c = self.ops, self.c
         frequencies = np.exp(-np.log(10000.0) * np.arange(128) / 128)
@@ -215,12 +183,12 @@ class _Builder:
         return self.silu(ops.add(self.linear("noise_out", noise), self.reshape(pooled, self.b, 1, c.width)))
 
     def stem(self, x: Any) -> tuple[Any, tuple[Any, Any, Any]]:
-        ops, c = self.ops, self.c
+        c = self.c
         frames = self.reshape(self.transpose(x, 0, 2, 1, 3, 4), self.b * self.t, c.channels, self.h, self.wd)
-        half = ops.space_to_depth(frames, "depth_first", 2)
+        half = self.space_to_depth(frames, 2)
         near = self.silu(self.conv("stem_half", half))
-        quarter = self.silu(self.conv("stem_quarter", ops.space_to_depth(near, "depth_first", 2)))
-        patches = ops.space_to_depth(quarter, "depth_first", 4)
+        quarter = self.silu(self.conv("stem_quarter", self.space_to_depth(near, 2)))
+        patches = self.space_to_depth(quarter, 4)
         patches = self.transpose(self.reshape(patches, self.b, self.t, 16 * c.quarter, self.rows * self.columns), 0, 1, 3, 2)
         return self.linear("stem_out", patches), (half, near, quarter)
 
@@ -261,9 +229,9 @@ class _Builder:
         scale_q, shift_q, scale_h, shift_h = self.split(film, 1, c.quarter, c.quarter, c.half, c.half)
         y = self.linear("head_in", self.scaled(self.rms_norm(tokens), scale, shift))
         y = self.transpose(self.reshape(y, bt, self.rows * self.columns, 16 * c.quarter), 0, 2, 1)
-        y = ops.depth_to_space(self.reshape(y, bt, 16 * c.quarter, self.rows, self.columns), "depth_first", 4)
+        y = self.depth_to_space(self.reshape(y, bt, 16 * c.quarter, self.rows, self.columns), 4)
         y = self.silu(self.scaled(self.conv("head_quarter", ops.concat([y, quarter], 1)), scale_q, shift_q))
-        y = ops.depth_to_space(self.silu(self.conv("head_up", y)), "depth_first", 2)
+        y = self.depth_to_space(self.silu(self.conv("head_up", y)), 2)
         y = self.silu(self.scaled(self.conv("head_half", ops.concat([y, near, half], 1)), scale_h, shift_h))
-        y = ops.depth_to_space(self.conv("head_out", y), "depth_first", 2)
+        y = self.depth_to_space(self.conv("head_out", y), 2)
         return self.transpose(self.reshape(y, self.b, self.t, c.channels, self.h, self.wd), 0, 2, 1, 3, 4)
