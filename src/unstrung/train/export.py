@@ -27,7 +27,7 @@ from unstrung.train.config import TrainConfig
 
 def phrases() -> list[str]:
     """Return everything that the toy world's captions can say."""
-    out = [name for s in SUBJECTS.values() for name in (*s.names, *s.verbs)]
+    out = ["facing"] + [name for s in SUBJECTS.values() for name in (*s.names, *s.verbs)]
     for table in (PLACES, TIMES, WEATHERS, CAMERAS, FRAMINGS, DIRECTIONS, POSITIONS):
         out += [phrase for words in table.values() for phrase in words]
     return out + [word for both in ACTIONS.values() for words in both for word in words]
