@@ -19,7 +19,7 @@ NEAR = 0.62  # cosine above which two words are taken for the same thing
 PLAIN = frozenset(
     """a an the this that these those some any each every and or but nor so of in on at by to into onto from with without
     within for as is are was were be been being am do does did has have had it its it's he she they them his her their our
-    my your i we you who which what while when where then than there here very really quite just also not no one two up
+    my your i we you who which what while when where then than there here very really quite just also not no one two next up
     down over under out off through across along around about near beside behind between before after above below above
     against during like shot video film clip scene picture image footage view style cinematic realistic beautiful
     detailed""".split()
