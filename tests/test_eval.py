@@ -237,6 +237,4 @@ def test_the_reader_does_not_expect_held_out_pairs(renderer: Renderer, shipped: 
         with torch.no_grad():
             logits = shipped.net(*look(torch.from_numpy(frames)[None], usual_picks()))["subject"][0]
         sure[prompt.held_out].append(float(logits.softmax(-1)[shipped.words["subject"].index(prompt.subject)]))
-    assert (
-        np.mean(sure[True]) - np.mean(sure[False]) < 0.1
-    )  # 0.16 with a reader to which these pairs were shown too often
+    assert np.mean(sure[True]) - np.mean(sure[False]) < 0.1  # 0.16 with a reader to which these pairs were shown too often

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from unstrung.corpus.toyworld.art import open_atlas
-from unstrung.corpus.toyworld.captions import _ing, caption
+from unstrung.corpus.toyworld.captions import present_participle, caption
 from unstrung.corpus.toyworld.credits import credits
 from unstrung.corpus.toyworld.motion import pose, travel, view
 from unstrung.corpus.toyworld.render import Renderer, art_names
@@ -153,7 +153,7 @@ def test_captions_name_what_is_there() -> None:
      ("does cartwheels", "doing cartwheels"), ("waves its arms", "waving its arms"), ("casts a spell", "casting a spell")],
 )  # fmt: skip
 def test_verbs_are_bent_right(verb: str, ing: str) -> None:
-    assert _ing(verb) == ing
+    assert present_participle(verb) == ing
 
 
 def test_the_prompts_of_the_press_can_be_said() -> None:

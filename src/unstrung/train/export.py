@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from unstrung.corpus.toyworld.captions import present_participle
 from unstrung.corpus.toyworld.credits import credits
 from unstrung.corpus.toyworld.vocabulary import (
     ACTIONS,
@@ -27,7 +28,7 @@ from unstrung.train.config import TrainConfig
 
 def phrases() -> list[str]:
     """Return everything that the toy world's captions can say."""
-    out = ["facing"] + [name for s in SUBJECTS.values() for name in (*s.names, *s.verbs)]
+    out = ["facing", *(name for s in SUBJECTS.values() for name in (*s.names, *s.verbs, *map(present_participle, s.verbs)))]
     for table in (PLACES, TIMES, WEATHERS, CAMERAS, FRAMINGS, DIRECTIONS, POSITIONS):
         out += [phrase for words in table.values() for phrase in words]
     return out + [word for both in ACTIONS.values() for words in both for word in words]

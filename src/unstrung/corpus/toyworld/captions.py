@@ -71,7 +71,7 @@ def _actor(scene: Scene, actor: Actor, rng: random.Random, present: bool, full: 
     if rng.random() < 0.12:
         article = ""
     if actor.verb and (actor.action == "stand" or rng.random() < 0.75):
-        verb = actor.verb if present else _ing(actor.verb)
+        verb = actor.verb if present else present_participle(actor.verb)
     else:
         verb = rng.choice(ACTIONS[actor.action][0 if present else 1])
     words = [article, name, verb]
@@ -85,7 +85,7 @@ def _actor(scene: Scene, actor: Actor, rng: random.Random, present: bool, full: 
     return " ".join(w for w in words if w)
 
 
-def _ing(verb: str) -> str:
+def present_participle(verb: str) -> str:
     """Turn "plays basketball" into "playing basketball"."""
     first, _, rest = verb.partition(" ")
     if first == "sits":
