@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from unstrung.corpus.toyworld.art import open_atlas
-from unstrung.corpus.toyworld.captions import present_participle, caption
+from unstrung.corpus.toyworld.captions import caption, present_participle
 from unstrung.corpus.toyworld.credits import credits
 from unstrung.corpus.toyworld.motion import pose, travel, view
 from unstrung.corpus.toyworld.render import Renderer, art_names
