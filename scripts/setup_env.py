@@ -22,8 +22,8 @@ def environment(extras: tuple[str, ...] = ()) -> Path:
     if stamp.exists() and stamp.read_text() == wanted:
         return programs
     print(f"setting up {folder.name} (once)", file=sys.stderr)
-    if not folder.exists():
-        venv.create(folder, with_pip=True)
+    if not stamp.exists():  # none yet, or one whose making was interrupted
+        venv.create(folder, with_pip=True, clear=True)
     pip = [str(programs / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if "train" in extras:  # first and by itself, so that nothing else decides which build of torch comes
         _run([*pip, TORCH])

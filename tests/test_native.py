@@ -114,11 +114,17 @@ def test_canvases_fit_their_aspect() -> None:
 def test_film_has_every_frame_and_cuts_to_the_middle() -> None:
     drawn = np.zeros((4, 96, 160, 3), np.uint8)
     drawn[1:, :, 80:] = 200
-    film = to_film(drawn, 8, 24, 12, (640, 360), lambda done: None)
-    assert film.shape == (12, 360, 640, 3)
+    film = to_film(drawn, 8, 24, 10, (640, 360), lambda done: None)
+    assert film.shape == (10, 360, 640, 3)
     rising = film[:4, 180, 500, 0].astype(int)
     assert rising[0] == 0 and rising[3] == 200 and (np.diff(rising) > 50).all(), "the frames between are between"
     assert film[6, 180, 100, 0] == 0 and film[6, 0, 500, 0] == 200
+
+
+def test_a_film_does_not_stand_still_at_its_end() -> None:
+    drawn = np.repeat(np.arange(0, 240, 60, np.uint8), 16 * 16 * 3).reshape(4, 16, 16, 3)
+    levels = to_film(drawn, 8, 24, 12, (16, 16), lambda done: None)[:, 8, 8, 0].astype(int)
+    assert levels[0] == 0 and levels[-1] == 180 and (np.diff(levels) > 0).all()
 
 
 def test_the_film_network_is_the_same_in_both_runtimes(tmp_path: Path) -> None:

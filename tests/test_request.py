@@ -73,6 +73,7 @@ def test_drawn_seeds_differ_and_given_ones_stay() -> None:
         ({"conditions": (Condition("a.png"),)}, "conditions", "it does: text-to-video"),
         ({"shots": (Shot("x"),)}, "shots", "no shots"),
         ({"loras": (Lora("x"),)}, "loras", "no loras"),
+        ({"finish": ({"step": "upscale"},)}, "finish", "no finish"),
     ],
 )
 def test_what_cannot_be_made_is_refused_with_what_is_allowed(fields: dict[str, object], field: str, says: str) -> None:
@@ -97,6 +98,8 @@ def test_json_both_ways() -> None:
         ({}, "prompt", "needs a prompt"),
         ({"prompt": "a", "widht": 3}, "widht", "did you mean width"),
         ({"prompt": 3}, "prompt", "must be text"),
+        ({"prompt": None}, "prompt", "needs a prompt"),
+        ({"prompt": "a", "finish": [3]}, "finish", "each step"),
         ({"prompt": "a", "width": 3.5}, "width", "whole number"),
         ({"prompt": "a", "width": True}, "width", "whole number"),
         ({"prompt": "a", "seconds": "5"}, "seconds", "must be a number"),

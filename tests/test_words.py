@@ -17,7 +17,7 @@ RECIPE = Recipe(
     resolved={"prompt": "ein Fuchs im Schnee ❄", "width": 640},
     model={"id": "nano"},
     seed=7,
-    output={"sha256": "ab"},
+    output={"sha256": "ab", "width": 640, "height": 360, "num_frames": 120, "fps": 24},
 )
 
 
@@ -50,6 +50,7 @@ def test_a_recipe_is_canonical() -> None:
         ("not json", "bad_recipe"),
         ("[]", "bad_recipe"),
         ('{"prompt": "x"}', "bad_recipe"),
+        ('{"request":{},"resolved":{},"model":{},"seed":1,"output":{}}', "bad_recipe"),
         (RECIPE.to_json().replace(f'"schema_version":{SCHEMA_VERSION}', '"schema_version":99'), "newer_recipe"),
     ],
 )

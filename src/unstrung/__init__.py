@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unstrung.engine import generate as generate
     from unstrung.media.clip import Clip as Clip
-    from unstrung.plugins import cards as models
+    from unstrung.plugins import cards as cards
     from unstrung.recipe import Recipe as Recipe
     from unstrung.request import Condition as Condition
     from unstrung.request import Request as Request
 
 __version__ = "0.1.0"
-__all__ = ["Clip", "Condition", "Recipe", "Request", "generate", "models"]
+__all__ = ["Clip", "Condition", "Recipe", "Request", "cards", "generate"]
 
 _HOMES = {
     "Clip": "unstrung.media.clip:Clip",
     "Condition": "unstrung.request:Condition",
     "Recipe": "unstrung.recipe:Recipe",
     "Request": "unstrung.request:Request",
+    "cards": "unstrung.plugins:cards",
     "generate": "unstrung.engine:generate",
-    "models": "unstrung.plugins:cards",
 }
 
 

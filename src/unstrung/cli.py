@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from unstrung.errors import InvalidRequest, UnstrungError
+from unstrung.errors import InvalidRequest, MissingWeights, UnstrungError
 
 if TYPE_CHECKING:
     from unstrung.events import Emit
@@ -83,7 +83,7 @@ def main() -> None:
     except TyperException as error:
         _fail(error.format_message())
     except (KeyboardInterrupt, typer.Abort):
-        print("\nStopped; nothing was left behind.", file=sys.stderr)
+        print("\nStopped; nothing half-made was left behind.", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         os._exit(141)
@@ -340,8 +340,7 @@ def train_nano(
     sample_minutes: Annotated[float, typer.Option(help="Minutes between sample sheets.")] = 20,
 ) -> None:
     """Train the built-in model, from its last checkpoint where there is one."""
-    # spinning threads starve whatever else this machine does; must be set before torch is imported
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    _need_torch()
     from unstrung.models.native import FOLDER
     from unstrung.train.configs.nano import nano
     from unstrung.train.loop import Plan, train
@@ -361,6 +360,7 @@ def train_export(
     target: Annotated[Path | None, typer.Option(help="Where to put them; default: into the package.")] = None,
 ) -> None:
     """Write a run's mean weights, with their vocabulary and credits, as the built-in model."""
+    _need_torch()
     from unstrung.models.native import FOLDER
     from unstrung.train.configs.nano import nano
     from unstrung.train.export import export
@@ -375,7 +375,7 @@ def train_detail(
     start_from: Annotated[Path | None, typer.Option("--from", help="Weights to begin with.")] = None,
 ) -> None:
     """Train the film network, which makes large pictures and more of them from what nano draws."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    _need_torch()
     from unstrung.models.native import FOLDER
     from unstrung.train.detail import train_detail as learn
 
@@ -388,7 +388,7 @@ def train_reader(
     folder: Annotated[Path, typer.Option(help="Log and weights of the run.")] = Path("runs/reader"),
 ) -> None:
     """Train the reader: the small network that judges films by reading who is where, when, and going which way."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    _need_torch()
     from unstrung.eval.learn import train_reader as learn
 
     print(learn(minutes, folder, _say))
@@ -403,6 +403,7 @@ def eval_nano(
     as_json: Json = False,
 ) -> None:
     """Measure the built-in model on fixed prompts, half of them pairs of subject and place that it never saw."""
+    _need_torch()
     from unstrung import engine
     from unstrung.eval.prompts import EvalPrompt, eval_prompts
     from unstrung.eval.report import evaluate
@@ -426,6 +427,16 @@ def eval_nano(
 
     report = evaluate(make, _say, prompts=eval_prompts()[:count], sheet=sheet)
     _print_json(report.to_dict()) if as_json else print(report.table())
+
+
+def _need_torch() -> None:
+    """Refuse in words what needs PyTorch where that is not installed, and keep its threads from spinning."""
+    from importlib.util import find_spec
+
+    # spinning threads starve whatever else this machine does; must be set before torch is imported
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if find_spec("torch") is None:
+        raise MissingWeights("This needs PyTorch, which the default install leaves out: pip install '.[train]'")
 
 
 def _say(text: str) -> None:

@@ -68,7 +68,7 @@ def generate(
     """
     clock = _Clock(emit)
     clock.enter("resolve")
-    resolved = check(request)
+    resolved = resolve(request, model.card) if model else check(request)
     clock(Progress("load", 0, 1))
     opened = model or open_model(resolved.target.model, device)
     clock(Progress("load", 1, 1))
@@ -117,7 +117,7 @@ def _recipe(request: Request, resolved: Resolved, card: ModelCard, about: Mappin
         output={
             "sha256": clip.sha256(), "width": clip.width, "height": clip.height, "num_frames": clip.num_frames, "fps": clip.fps,
         },
-        software={"unstrung": __version__, "python": platform.python_version()},
+        software={"unstrung": __version__, "python": platform.python_version(), **about.get("software", {})},
         device={"name": about.get("device"), "system": platform.system(), "machine": platform.machine()},
         seconds=clock.seconds,
         peak_memory_bytes=_peak_memory(),

@@ -52,7 +52,7 @@ def _gpu() -> str:
     import importlib.util
 
     if importlib.util.find_spec("torch") is None:
-        return "not looked for: PyTorch is not installed (pip install 'unstrung[train]')"
+        return "not looked for: PyTorch is not installed (pip install '.[train]')"
     import torch
 
     if not torch.cuda.is_available():

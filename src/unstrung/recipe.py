@@ -11,6 +11,13 @@ from typing import Any
 from unstrung.errors import UnstrungError
 
 SCHEMA_VERSION = 1
+# without these nothing can be shown or made again
+_NEEDED = {
+    "request": {"prompt"},
+    "resolved": {"prompt"},
+    "model": {"id"},
+    "output": {"sha256", "width", "height", "num_frames", "fps"},
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,9 @@ class Recipe:
         needed = {"request", "resolved", "model", "seed", "output"}
         if not isinstance(data, dict) or not needed <= set(data):
             raise UnstrungError("bad_recipe", None, "This is not an Unstrung recipe: it lacks its request or its output.")
+        for part, keys in _NEEDED.items():
+            if not isinstance(data[part], dict) or not keys <= set(data[part]):
+                raise UnstrungError("bad_recipe", None, f"The recipe is damaged: its {part} lacks {', '.join(sorted(keys))}.")
         version = data.get("schema_version", SCHEMA_VERSION)
         if not isinstance(version, int) or version > SCHEMA_VERSION:
             raise UnstrungError(

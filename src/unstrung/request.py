@@ -75,7 +75,7 @@ class Request:
         for key in data:
             if key not in known:
                 raise InvalidRequest(key, f"'{key}' is not a field of a request{_near(key, known)}.", code="unknown_field")
-        if "prompt" not in data:
+        if data.get("prompt") is None:
             raise InvalidRequest("prompt", "A request needs a prompt.", code="missing_field")
         values: dict[str, Any] = {key: _read(key, value) for key, value in data.items() if value is not None}
         return cls(**values)
@@ -118,6 +118,8 @@ def _read(key: str, value: Any) -> Any:
     if not isinstance(value, list | tuple):
         raise InvalidRequest(key, f"{key} is {value!r}; it must be a list.")
     if key == "finish":
+        if not all(isinstance(step, Mapping) for step in value):
+            raise InvalidRequest(key, f"finish is {value!r}; each step must map names to values.")
         return tuple(dict(step) for step in value)
     return tuple(_read_item(key, item) for item in value)
 
@@ -160,7 +162,7 @@ def resolve(request: Request, card: ModelCard) -> Resolved:
     if request.sampler and request.sampler not in card.samplers:
         allowed = ", ".join(card.samplers) or "none to choose from"
         raise InvalidRequest("sampler", f"sampler is '{request.sampler}'; {card.id} has: {allowed}.")
-    for name in ("conditions", "shots", "loras"):
+    for name in ("conditions", "shots", "loras", "finish"):
         if getattr(request, name):
             raise InvalidRequest(name, f"{card.id} takes no {name} yet; it does: {', '.join(card.tasks)}.", code="not_supported")
     target = replace(
@@ -200,7 +202,8 @@ def _length(request: Request, card: ModelCard, fps: int) -> tuple[int, float]:
 
 def _within(name: str, value: float, low: float, high: float, unit: str) -> None:
     if not low <= value <= high:
-        raise InvalidRequest(name, f"{name} is {value:g}{unit}; it must be from {low:g} to {high:g}{unit}.")
+        given, least, most = (int(v) if v == int(v) else v for v in (value, low, high))
+        raise InvalidRequest(name, f"{name} is {given}{unit}; it must be from {least} to {most}{unit}.")
 
 
 def _options(request: Request, card: ModelCard) -> dict[str, Any]:

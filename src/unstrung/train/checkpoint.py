@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unstrung.errors import MissingWeights
 from unstrung.models.native.config import NativeConfig
 
 
@@ -51,6 +52,8 @@ def import_weights(path: Path, model: nn.Module) -> dict[str, Any]:
     """Load shipped weights into a model and return what their header says about them."""
     from safetensors import safe_open
 
+    if not path.exists():
+        raise MissingWeights(f"There are no weights at {path} to start from: give a .safetensors file, or 'shipped'.")
     with safe_open(path, framework="pt") as file:
         model.load_state_dict({name: file.get_tensor(name).float() for name in file.keys()})  # noqa: SIM118
         about: dict[str, Any] = json.loads(file.metadata()["about"])

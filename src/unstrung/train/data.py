@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing as mp
 import queue
 import random
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -66,6 +67,7 @@ class BatchMaker:
 
 
 def _work(config: TrainConfig, tasks: Any, results: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's to hear: it saves, then ends this process
     maker = BatchMaker(config)
     while (task := tasks.get()) is not None:
         results.put(maker.make(*task))

@@ -49,10 +49,9 @@ def export(config: TrainConfig, folder: Path, target: Path) -> Path:
             "no_checkpoint", None, f"There is no checkpoint in {folder}: run 'unstrung train {config.name}' first."
         )
     target.mkdir(parents=True, exist_ok=True)
-    phase = max(config.phases, key=lambda p: p.until if p.until <= state["samples"] else -1)
     about: dict[str, Any] = {
         "step": state["step"], "samples": state["samples"], "hours": round(state["hours"], 2),
-        "phase": config.phases.index(phase), "window": config.window, "context": config.context,
+        "window": config.window, "context": config.context,
     }  # fmt: skip
     path = target / f"{config.name}.safetensors"
     export_weights(path, state["ema"], config.model, about)

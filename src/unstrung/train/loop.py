@@ -80,7 +80,9 @@ class Trainer:
         self.model = NativeModel(config.model).to(self.device)
         self.step, self.samples, self.hours = 0, 0, 0.0
         state = load_checkpoint(plan.folder)
-        if state is None and plan.start_from is not None:
+        if state is not None and plan.start_from is not None:
+            say(f"there is a checkpoint in {plan.folder}: going on from that, not from {plan.start_from}")
+        elif plan.start_from is not None:
             about = import_weights(plan.start_from, self.model)
             self.samples, self.hours, self.step = about["samples"], about["hours"], about["step"]
             say(f"starting from {plan.start_from}: {self.samples:,} samples, {self.hours:.1f} h")

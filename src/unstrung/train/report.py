@@ -76,7 +76,8 @@ def _grid(tiles: list[npt.NDArray[np.uint8]], columns: int) -> npt.NDArray[np.ui
 
 def loss_plot(log: Path, size: tuple[int, int] = (900, 420)) -> Image.Image:
     """Plot a run's loss (thin: every step of half-second windows, thick: held out) over samples, both on log scales."""
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    # a run that was killed may have left half a line
+    rows = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]
     seen = [(r["samples"], r["loss"]) for r in rows if r["shape"][1] == 4]
     held = [(r["samples"], r["held_out"]) for r in rows if "held_out" in r]
     width, height = size

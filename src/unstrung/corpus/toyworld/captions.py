@@ -88,14 +88,11 @@ def _actor(scene: Scene, actor: Actor, rng: random.Random, present: bool, full: 
 def present_participle(verb: str) -> str:
     """Turn "plays basketball" into "playing basketball"."""
     first, _, rest = verb.partition(" ")
-    if first == "sits":
-        stem = "sitt"
-    elif first.endswith(("ees", "oes")):
-        stem = first[:-1]
-    else:
-        stem = first[:-1]
-        if first.endswith(("ches", "shes", "sses")):
-            stem = first[:-2]
+    stem = first[:-1]
+    if first.endswith(("oes", "ches", "shes", "sses")):
+        stem = first[:-2]
+    if stem in ("sit", "swim", "run", "spin"):
+        stem += stem[-1]
     if stem.endswith("e") and not stem.endswith("ee"):
         stem = stem[:-1]
     return f"{stem}ing {rest}".strip()

@@ -36,17 +36,20 @@ def ease(t: float) -> float:
     return t * t * (3 - 2 * t)
 
 
-def travel(actor: Actor, seconds: float, width: float) -> float:
-    """Return x in widths: across the picture, fully out at one side before it comes in at the other."""
+def travel(actor: Actor, seconds: float, width: float, scroll: float = 0.0) -> float:
+    """Return x in widths: across the picture, fully out at one side before it comes in at the other.
+
+    The camera has gone `scroll` widths; who goes as fast as it does stays in the picture.
+    """
     sign = -1 if actor.direction == "left" else 1
     margin = width / 2 + 0.03
     span = 1 + 2 * margin
-    return (actor.x + sign * actor.speed * seconds + margin) % span - margin
+    return (actor.x + sign * actor.speed * seconds - scroll + margin) % span - margin
 
 
-def pose(actor: Actor, seconds: float, width: float, followed: bool) -> Pose:
-    """Return the pose of an actor at a time; `width` is its own in picture widths."""
-    x = actor.x if followed else travel(actor, seconds, width)
+def pose(actor: Actor, seconds: float, width: float, scroll: float = 0.0) -> Pose:
+    """Return the pose of an actor at a time; `width` is its own in picture widths, `scroll` the camera's way."""
+    x = travel(actor, seconds, width, scroll)
     t = seconds + actor.phase
     wave = math.sin(2 * math.pi * t / 3)
     match actor.action:

@@ -59,7 +59,7 @@ class Renderer:
             canvas = np.zeros((h, w, 4), np.float32)
             canvas[..., :3] = still
             for actor in sorted(scene.actors, key=lambda a: a.depth):
-                self._draw(canvas, actor, scene, backdrop, seconds, followed=scene.camera == "follow")
+                self._draw(canvas, actor, scene, backdrop, seconds, camera.scroll)
             particles.draw(canvas, seconds)
             picture = (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)
             if scale != 1.0:
@@ -71,13 +71,11 @@ class Renderer:
         image = scaled_sprite(self.atlas.frame(art, 0), pixels, pixels)
         return np.asarray(image, np.float32) * np.float32(1 / 255)
 
-    def _draw(self, canvas: Array, actor: Actor, scene: Scene, backdrop: Backdrop, seconds: float, followed: bool) -> None:
+    def _draw(self, canvas: Array, actor: Actor, scene: Scene, backdrop: Backdrop, seconds: float, scroll: float) -> None:
         h, w = canvas.shape[:2]
         unit = min(w, h)
         subject = SUBJECTS[actor.subject]
-        if followed and actor.speed == 0:
-            followed = False
-        now = pose(actor, seconds, actor.size * unit / w, followed)
+        now = pose(actor, seconds, actor.size * unit / w, scroll)
         size = actor.size * now.scale * unit
         image = scaled_sprite(
             self.atlas.frame(subject.art, seconds + actor.phase),

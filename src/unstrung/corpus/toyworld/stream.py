@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 
 from unstrung.corpus.toyworld.captions import caption
-from unstrung.corpus.toyworld.motion import pose
+from unstrung.corpus.toyworld.motion import pose, view
 from unstrung.corpus.toyworld.render import Mask, Renderer, Video
 from unstrung.corpus.toyworld.scene import Scene, sample_scene
 
@@ -28,8 +28,11 @@ def draw(renderer: Renderer, number: int, width: int, height: int, fps: float, n
     """Draw sample `number`: its scene, a window of it in which its first actor can be seen, and a caption."""
     scene = sample_scene(number, held_out)
     rng = random.Random(f"window {number}")
+    # what comes to an end is shown before it has
+    ends = scene.camera in ("zoom_in", "zoom_out") or scene.actors[0].action == "grow"
+    latest = 3.0 if ends else CLIP_SECONDS
     for _ in range(8):
-        start = 0.0 if rng.random() < 0.2 else rng.uniform(0, CLIP_SECONDS)
+        start = 0.0 if rng.random() < 0.2 else rng.uniform(0, latest)
         if _visible(scene, start + num_frames / fps / 2, width, height):
             break
     frames, mask = renderer.render_with_mask(scene, width, height, fps, num_frames, start)
@@ -38,5 +41,5 @@ def draw(renderer: Renderer, number: int, width: int, height: int, fps: float, n
 
 def _visible(scene: Scene, seconds: float, width: int, height: int) -> bool:
     actor = scene.actors[0]
-    now = pose(actor, seconds, actor.size * min(width, height) / width, scene.camera == "follow")
+    now = pose(actor, seconds, actor.size * min(width, height) / width, view(scene, seconds).scroll)
     return 0.08 < now.x < 0.92 and (now.fall is None or 0.15 < now.fall < 0.8)

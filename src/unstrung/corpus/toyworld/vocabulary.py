@@ -136,8 +136,8 @@ _PEOPLE = _table(
     "run run walk stand",
     (*LAND, "stage"),
     """
-    runner 1f3c3 -1 1.15 | man running, runner, jogger, person in an orange shirt
-    girl 1f3c3-200d-2640-fe0f -1 1.15 | woman running, girl, girl in a purple shirt, young woman
+    runner 1f3c3 -1 1.15 | runner, male runner, jogger, person in an orange shirt
+    girl 1f3c3-200d-2640-fe0f -1 1.15 | girl, girl in a purple shirt, young woman, female runner
     walker 1f6b6-200d-2642-fe0f -1 1.15 | man, man in a blue shirt, boy, teenage boy
     cyclist 1f6b4 -1 1.15 | cyclist, person on a bicycle, bike rider
     """,

@@ -36,7 +36,7 @@ class NativeConfig:
 
 
 SIZES: dict[str, NativeConfig] = {
-    "tiny": NativeConfig(width=64, depth=2, heads=1, hidden=128, quarter=16, half=16),  # for tests
+    "tiny": NativeConfig(width=64, depth=2, heads=2, hidden=128, quarter=16, half=16),  # for tests
     "nano": NativeConfig(width=320, depth=8, heads=5, hidden=864, quarter=96, half=64),
     "small": NativeConfig(width=768, depth=14, heads=12, hidden=2048, quarter=128, half=96),
     "base": NativeConfig(width=1152, depth=28, heads=18, hidden=3072, quarter=192, half=128),

@@ -91,8 +91,10 @@ def to_film(
     width, height = size
     film = np.empty((num_frames, height, width, 3), np.uint8)
     as_drawn = fps == drawn_fps and width <= drawn.shape[2] and height <= drawn.shape[1]
+    # the last drawn frame is the last of the film: held, it would look like a stop
+    pace = min(drawn_fps / fps, (len(drawn) - 1) / max(1, num_frames - 1))
     for i in range(num_frames):
-        at = min(i * drawn_fps / fps, len(drawn) - 1)
+        at = i * pace
         first = int(at)
         a, b = drawn[first], drawn[min(first + 1, len(drawn) - 1)]
         frame = _mixed(a, b, at - first) if detail is None or as_drawn else detail.between(a, b, at - first)

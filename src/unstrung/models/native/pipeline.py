@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from unstrung.card import ModelCard
 from unstrung.diffusion.guidance import cfg
 from unstrung.diffusion.samplers import SAMPLERS, OnStep, Velocity
 from unstrung.diffusion.sigmas import SCHEDULES
-from unstrung.errors import InvalidRequest
+from unstrung.errors import InvalidRequest, MissingWeights
 from unstrung.events import Emit, Note, Preview, Progress
 from unstrung.media.clip import Clip
 from unstrung.models.native import codec
@@ -26,6 +28,7 @@ from unstrung.request import Request
 
 DRAWN_FPS = 8
 CANVASES = ((160, 96), (96, 160), (128, 128))  # width, height: the sizes that it was trained at
+DEVICES = (None, "cpu", "cuda", "cpu:torch")
 MAX_TOKENS = 64  # of a prompt, with the encoder's two marks
 PREVIEW_EVERY = 5
 
@@ -178,6 +181,7 @@ class NativePipeline:
         return {
             "revision": self.card.revision, "sha256": self._sha256, "device": self._runtime.device,
             "trained_samples": self._about.get("samples"), "credits": f"{self.card.id}.credits.json",
+            "software": {name: version(name) for name in ("numpy", "openvino", "tokenizers")},
         }  # fmt: skip
 
     def close(self) -> None:
@@ -204,6 +208,10 @@ def load_pipeline(card: ModelCard, folder: Path, device: str | None = None) -> N
     from unstrung.models.native.runtime import OpenVINORuntime, TorchRuntime, Weights
 
     weights = Weights.read(folder / f"{card.id}.safetensors")
+    if device not in DEVICES:
+        raise InvalidRequest("device", f"device is '{device}'; {card.id} runs on: {', '.join(d for d in DEVICES if d)}.")
+    if device not in (None, "cpu") and importlib.util.find_spec("torch") is None:
+        raise MissingWeights(f"device is '{device}', which needs PyTorch: pip install '.[train]'")
     if device in (None, "cpu"):
         runtime: Runtime = OpenVINORuntime(weights)
     else:
