@@ -14,6 +14,7 @@ import threading
 import time
 import wave
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -28,10 +29,10 @@ from unstrung.recipe import Recipe
 
 RECIPE = Recipe(
     request={"prompt": "ein Fuchs läuft durch den Schnee 🦊 雪の中"},
-    resolved={"seed": 7, "width": 64},
+    resolved={"prompt": "ein Fuchs", "seed": 7, "width": 64},
     model={"id": "echo"},
     seed=7,
-    output={"sha256": "0" * 64},
+    output={"sha256": "0" * 64, "width": 64, "height": 48, "num_frames": 12, "fps": 24},
     software={"unstrung": "0.1.0"},
 )
 
@@ -235,7 +236,7 @@ def test_the_recipe_comes_back(tmp_path: Path) -> None:
 
 def test_a_long_recipe_and_strange_words_come_back(tmp_path: Path) -> None:
     words = 'line\nbreak "quoted" back\\slash tab\t زرافة \x00 \u2028 \udcff ' + "é雪🦊" * 60_000
-    recipe = Recipe(request={"prompt": words}, resolved={}, model={}, seed=1, output={})
+    recipe = replace(RECIPE, request={"prompt": words})
     assert len(recipe.to_json()) > 180_000
     path = write_clip(smooth(), tmp_path / "clip.mp4", recipe=recipe)
     assert read_recipe(path).request["prompt"] == words

@@ -56,14 +56,14 @@ class Recipe:
         needed = {"request", "resolved", "model", "seed", "output"}
         if not isinstance(data, dict) or not needed <= set(data):
             raise UnstrungError("bad_recipe", None, "This is not an Unstrung recipe: it lacks its request or its output.")
-        for part, keys in _NEEDED.items():
-            if not isinstance(data[part], dict) or not keys <= set(data[part]):
-                raise UnstrungError("bad_recipe", None, f"The recipe is damaged: its {part} lacks {', '.join(sorted(keys))}.")
         version = data.get("schema_version", SCHEMA_VERSION)
         if not isinstance(version, int) or version > SCHEMA_VERSION:
             raise UnstrungError(
                 "newer_recipe", None, f"The recipe has version {version}; this program reads up to {SCHEMA_VERSION}: upgrade it."
             )
+        for part, keys in _NEEDED.items():
+            if not isinstance(data[part], dict) or not keys <= set(data[part]):
+                raise UnstrungError("bad_recipe", None, f"The recipe is damaged: its {part} lacks {', '.join(sorted(keys))}.")
         known = {f.name for f in fields(cls)}
         values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in data.items() if key in known}
         return cls(**values)
