@@ -98,6 +98,7 @@ BAD = [
     (["a fox", *QUICK, "-o", "x.avi"], ".mp4"),
     (["a fox", *QUICK, "-o", "there.mp4"], "--force"),
     (["a fox", *QUICK, "--nonsense"], "No such option: --nonsense"),
+    (["a", "red", "fox"], "put the whole sentence in quotes"),
     (["a fox " * 60, "--seconds", "1"], "reads the first"),
     (["show", "absent.mp4"], "absent.mp4"),
     (["show", "notes.txt"], "notes.txt"),

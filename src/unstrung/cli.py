@@ -81,7 +81,9 @@ def main() -> None:
     except UnstrungError as error:
         _fail(error.message)
     except TyperException as error:
-        _fail(error.format_message())
+        message = error.format_message()
+        hint = ": put the whole sentence in quotes" if "extra argument" in message else ""
+        _fail(message.rstrip(".") + hint if hint else message)
     except (KeyboardInterrupt, typer.Abort):
         print("\nStopped; nothing half-made was left behind.", file=sys.stderr)
         sys.exit(130)

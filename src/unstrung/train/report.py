@@ -53,8 +53,9 @@ def sample_sheet(trainer: Trainer, encoder: MiniLM, steps: int = 16, scale: floa
 
         def velocity(x: torch.Tensor, sigma: float, text: torch.Tensor = text, mask: torch.Tensor = mask) -> torch.Tensor:
             levels = torch.full((2, x.shape[1]), sigma)
-            with torch.autocast("cpu", torch.bfloat16):
-                guess = trainer.ema.model(x.expand(2, *x.shape), levels, text, mask).float()
+            given = (a.to(trainer.device) for a in (x.expand(2, *x.shape), levels, text, mask))
+            with torch.autocast(trainer.device.type, torch.bfloat16):
+                guess = trainer.ema.model(*given).float().cpu()
             return (x - cfg(guess[0], guess[1], scale)) / sigma
 
         generator = torch.Generator().manual_seed(number)
