@@ -19,6 +19,7 @@ from pathlib import Path
 def main() -> None:
     """Measure and print."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from unstrung.models.native.config import FRAMES
     from unstrung.train.configs.nano import nano
     from unstrung.train.data import BatchMaker
     from unstrung.train.loop import Plan, Trainer
@@ -43,8 +44,9 @@ def main() -> None:
             step = statistics.median(times[1:])  # the first step compiles
             rows.append(
                 {
-                    "frames": 4 * bucket.frames, "width": bucket.width, "height": bucket.height, "batch": bucket.batch,
+                    "frames": FRAMES * bucket.frames, "width": bucket.width, "height": bucket.height, "batch": bucket.batch,
                     "samples_per_second": round(bucket.batch / step, 2), "drawn_per_second": round(bucket.batch / drawing, 2),
+                    "frames_drawn_per_second": round(FRAMES * bucket.frames * bucket.batch / drawing),  # and read
                 }
             )  # fmt: skip
             print(rows[-1], flush=True)

@@ -100,6 +100,9 @@ BAD = [
     (["a fox", *QUICK, "--nonsense"], "No such option: --nonsense"),
     (["a", "red", "fox"], "put the whole sentence in quotes"),
     (["a fox " * 60, "--seconds", "1"], "reads the first"),
+    (["fox" * 60, "--seconds", "1"], "has 1 word; nano can't read even the first, of 180 letters"),
+    (["a fox \udcff", "--seconds", "1"], "prompt holds a byte that is no text, after 'a fox '"),
+    (["a fox", *QUICK, "--device", "cuda"], "echo runs on: cpu"),
     (["show", "absent.mp4"], "absent.mp4"),
     (["show", "notes.txt"], "notes.txt"),
     (["remake", "broken.mp4"], "broken.mp4"),
@@ -107,7 +110,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("words", "says"), BAD, ids=[" ".join(words)[:50] for words, _ in BAD])
+@pytest.mark.parametrize(("words", "says"), BAD, ids=[ascii(" ".join(words))[:50] for words, _ in BAD])
 def test_bad_input_gets_one_clear_line_and_loses_nothing(tmp_path: Path, words: list[str], says: str) -> None:
     (tmp_path / "there.mp4").write_bytes(b"my only copy")
     (tmp_path / "notes.txt").write_text("just notes")

@@ -24,7 +24,7 @@ import pytest
 
 from unstrung.errors import InvalidRequest, UnstrungError
 from unstrung.media.clip import Clip
-from unstrung.media.codec import check_target, read_clip, read_recipe, write_clip
+from unstrung.media.codec import check_target, read_clip, read_recipe, write_clip, write_picture
 from unstrung.recipe import Recipe
 
 RECIPE = Recipe(
@@ -441,6 +441,18 @@ def test_an_old_clip_outlives_a_full_disk(small_disk: Path) -> None:
     with pytest.raises(UnstrungError, match="full"):
         write_clip(noise, path, force=True)
     assert list(small_disk.iterdir()) == [path] and read_clip(path).num_frames == 3
+
+
+def test_a_picture_is_whole_or_absent_too(small_disk: Path) -> None:
+    noise = Clip(np.random.default_rng(0).integers(0, 255, (1, 240, 320, 3), np.uint8), 24).contact_sheet(1)
+    path = write_picture(plain(9, 9, 9).contact_sheet(1), small_disk / "sheet.png")
+    before = path.read_bytes()
+    with pytest.raises(InvalidRequest, match="--force"):
+        write_picture(noise, path)
+    with pytest.raises(UnstrungError, match="free some space"):
+        write_picture(noise, path, force=True)
+    assert path.read_bytes() == before and list(small_disk.iterdir()) == [path]
+    assert write_picture(noise, small_disk.parent / "sheet.png").read_bytes()[:4] == b"\x89PNG"
 
 
 # Where a clip may go

@@ -32,12 +32,17 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_first_command_makes_a_film_from_nothing(clone: Path) -> None:
+@pytest.fixture(scope="module")
+def first(clone: Path) -> subprocess.CompletedProcess[str]:
+    """What the README's first command said; it leaves its environment in the clone."""
     command = re.search(r'python3 (scripts/run\.py) "([^"]+)"', README)
     assert command
-    done = subprocess.run([sys.executable, command[1], command[2]], cwd=clone, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "nano knows: red, fox, running, snow, night" in done.stderr
+    return subprocess.run([sys.executable, command[1], command[2]], cwd=clone, capture_output=True, text=True)
+
+
+def test_the_first_command_makes_a_film_from_nothing(clone: Path, first: subprocess.CompletedProcess[str]) -> None:
+    assert first.returncode == 0, first.stderr
+    assert "nano knows: red, fox, running, snow, night" in first.stderr
     film = read_clip(clone / "a-red-fox-running-through-the-snow-at-night.mp4")
     assert (film.num_frames, film.width, film.height, film.fps) == (120, 640, 360, 24)
 
@@ -48,13 +53,14 @@ def test_the_first_command_makes_a_film_from_nothing(clone: Path) -> None:
     assert not {name for name in installed if name.startswith(("torch", "nvidia", "triton"))}
 
 
-def test_the_readmes_commands_run(clone: Path) -> None:
+def test_the_readmes_commands_run(clone: Path, first: subprocess.CompletedProcess[str]) -> None:
+    assert first.returncode == 0, first.stderr
+    programs = clone / ".venv" / ("Scripts" if os.name == "nt" else "bin")
     block = re.search(r"```sh\n(.*?)```", README, re.S)
     assert block
     for line in block[1].strip().splitlines():
         # the words as they stand, made shorter where they would draw for minutes
         quick = line + " --steps 2 --force" if line.startswith('unstrung "') else line
-        programs = clone / ".venv" / ("Scripts" if os.name == "nt" else "bin")
         done = subprocess.run(
             quick,
             shell=True,
@@ -66,7 +72,7 @@ def test_the_readmes_commands_run(clone: Path) -> None:
         assert done.returncode == 0, (line, done.stderr)
     code = re.search(r"```python\n(.*?)```", README, re.S)
     assert code
-    done = subprocess.run([clone / ".venv" / "bin" / "python", "-c", code[1]], cwd=clone, capture_output=True, text=True)
+    done = subprocess.run([programs / "python", "-c", code[1]], cwd=clone, capture_output=True, text=True)
     assert done.stdout == "(48, 360, 640, 3) 1\n", done.stderr
 
 

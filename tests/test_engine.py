@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from unstrung import Recipe, Request, generate
-from unstrung.engine import STAGES, remake
-from unstrung.errors import Canceled, InvalidRequest
+from unstrung.engine import STAGES, check, memory_bytes, remake
+from unstrung.errors import Canceled, InvalidRequest, NotEnoughMemory
 from unstrung.events import Event, Note, Preview, Progress
 
 SMALL = {"model": "echo", "width": 100, "height": 60, "num_frames": 10}
@@ -67,3 +67,14 @@ def test_cancel_stops_within_a_step() -> None:
 def test_bad_requests_do_not_load_a_model() -> None:
     with pytest.raises(InvalidRequest):
         generate(Request("a fox", model="nano", seconds=100.0), lambda event: pytest.fail(f"{event} before the check"))
+
+
+def test_what_the_memory_cannot_hold_is_refused_before_it_is_begun() -> None:
+    huge = Request("a fox", model="echo", width=1920, height=1920, seconds=60, fps=60)
+    needed = 3600 * 1920 * 1920 * 3
+    if (memory_bytes() or needed) >= needed:
+        pytest.skip("this machine can hold the largest clip")
+    with pytest.raises(NotEnoughMemory, match=r"60 s at 1920x1920 need 37\.1 GiB of memory"):
+        generate(huge)
+    with pytest.raises(NotEnoughMemory):
+        check(huge)

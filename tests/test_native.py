@@ -43,7 +43,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, encoder: MiniLM) -> Path:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.02 * torch.randn_like(parameter)
-    export_weights(folder / "nano.safetensors", dict(model.named_parameters()), SIZES["tiny"], {"window": 3, "context": 1})
+    export_weights(
+        folder / "nano.safetensors", dict(model.named_parameters()), SIZES["tiny"].to_dict(), {"window": 3, "context": 1}
+    )
     phrases, names = ["red fox", "in the snow", "at night", "runs", "running"], ["fox", "snow", "night", "run", "dog"]
     Vocabulary.write(folder / "nano.vocabulary.npz", phrases, names, encoder)
     return folder
@@ -202,6 +204,18 @@ def test_it_says_what_it_read_and_what_it_does_not_know(pipeline: NativePipeline
     notes = [e for e in heard if isinstance(e, Note)]
     assert notes[0].code == "understood" and notes[0].data["unknown"] == ["cello"]
     assert split("A t-rex's 2 cats, naïve—Лиса") == ["a", "t-rex's", "2", "cats", "naïve", "лиса"]
+    assert split("🦊 fox -- ✨ (©)?!") == ["🦊", "fox", "✨", "©"]
+
+
+@pytest.mark.parametrize(("width", "height", "says"), [(1920, 64, "94% of it is cut away"), (640, 360, None), (512, 512, None)])
+def test_a_shape_far_from_the_drawn_one_is_not_cut_silently(
+    pipeline: NativePipeline, width: int, height: int, says: str | None
+) -> None:
+    heard: list[Event] = []
+    asked = Request("a fox", seconds=1, fps=1, width=width, height=height, num_inference_steps=1, seed=1)
+    pipeline.generate(resolve(asked, CARD).run, heard.append)
+    notes = [e.text for e in heard if isinstance(e, Note) and e.code == "cut"]
+    assert says in notes[0] if says else not notes
 
 
 def test_the_encoder_tells_things_apart(encoder: MiniLM) -> None:

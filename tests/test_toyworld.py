@@ -13,6 +13,7 @@ from unstrung.corpus.toyworld.art import open_atlas
 from unstrung.corpus.toyworld.captions import caption, present_participle
 from unstrung.corpus.toyworld.credits import credits
 from unstrung.corpus.toyworld.motion import pose, travel, view
+from unstrung.corpus.toyworld.places import PROPS, paint
 from unstrung.corpus.toyworld.render import Renderer, art_names
 from unstrung.corpus.toyworld.scene import HELD_OUT, Actor, Scene, sample_scene
 from unstrung.corpus.toyworld.stream import draw
@@ -169,3 +170,17 @@ def test_every_work_is_credited(stills: Path) -> None:
     for work in random.Random(0).sample(works, 30):
         assert list(stills.glob(f"*/{work['file']}")), work
         assert work["maker"] and work["license"] and work["used_as"]
+
+
+def test_all_scenery_that_is_credited_is_painted_and_no_other() -> None:
+    painted: set[str] = set()
+
+    def sprite(art: str, pixels: int) -> np.ndarray:
+        painted.add(art)
+        return np.zeros((pixels, pixels, 4), np.float32)
+
+    for place in PLACES:
+        for time in TIMES:
+            for seed in range(30):
+                paint(place, time, seed, 32, 20, sprite)
+    assert painted == set(PROPS)

@@ -10,10 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from unstrung.models.native.config import SIZES
+from unstrung.models.native.detail import DetailNet
+from unstrung.models.native.film import OpenVINODetail
 from unstrung.models.native.model import NativeModel
 from unstrung.train.checkpoint import export_weights, import_weights, load_checkpoint, save_checkpoint
 from unstrung.train.config import Bucket, Phase, TrainConfig
@@ -32,7 +35,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     small, clip = Bucket(1, 32, 48, 8), Bucket(2, 32, 48, 4)
     phases = (Phase(100, ((small, 1.0),)), Phase(10**9, ((small, 0.5), (clip, 0.5))))
-    config = TrainConfig("tiny", SIZES["tiny"], phases, warmup=4, compile=False)
+    config = TrainConfig("tiny", SIZES["tiny"], phases, warmup=4, compile="compile" in sys.argv)
     plan = Plan(hours=1, folder=Path(sys.argv[1]), save_minutes=float(sys.argv[3]), test_steps=10, steps=int(sys.argv[2]))
     train(config, plan, lambda text: print(text, flush=True), lambda trainer: None)
 """
@@ -100,6 +103,30 @@ def test_sigterm_saves(tmp_path: Path, environment: dict[str, str]) -> None:
     assert state is not None and state["step"] == rows(tmp_path / "run")[-1]["step"]
 
 
+def test_without_a_compiler_it_trains_all_the_same(tmp_path: Path, environment: dict[str, str]) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(RUN)
+    bare = {**environment, "CXX": str(tmp_path / "no compiler"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "inductor")}
+    command = [sys.executable, script, tmp_path / "run", "2", "100", "compile"]
+    done = subprocess.run(command, env=bare, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "going on without torch.compile" in done.stdout and rows(tmp_path / "run")[-1]["step"] == 2
+
+
+def test_the_film_network_learns_until_it_is_told_to_stop_and_goes_on(tmp_path: Path, environment: dict[str, str]) -> None:
+    folder, file = tmp_path / "detail", tmp_path / "detail" / "detail.safetensors"
+    command = [sys.executable, "-m", "unstrung", "train", "detail", "--minutes", "60", "--folder", folder]
+    for more in ([], ["--from", file]):
+        run = subprocess.Popen([*command, *more], env=environment)
+        begun = len(rows(folder))
+        wait_for_step(run, folder, 10 if not begun else int(rows(folder)[-1]["step"]) + 10)
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(60) == 0
+    assert import_weights(file, DetailNet())["step"] >= rows(folder)[-1]["step"] >= 20
+    small = np.zeros((32, 48, 3), np.uint8)
+    assert OpenVINODetail(file).between(small, small, 0.5).shape == (128, 192, 3)
+
+
 def test_a_checkpoint_is_whole_or_absent(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     save_checkpoint(path, {"step": 1})
@@ -114,7 +141,7 @@ def test_a_checkpoint_is_whole_or_absent(tmp_path: Path) -> None:
 
 def test_weights_go_out_and_come_in(tmp_path: Path) -> None:
     model, other = NativeModel(SIZES["tiny"]), NativeModel(SIZES["tiny"])
-    export_weights(tmp_path / "w.safetensors", dict(model.named_parameters()), SIZES["tiny"], {"samples": 5})
+    export_weights(tmp_path / "w.safetensors", dict(model.named_parameters()), SIZES["tiny"].to_dict(), {"samples": 5})
     assert import_weights(tmp_path / "w.safetensors", other) == {"samples": 5}
     for a, b in zip(model.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -72,6 +73,17 @@ def test_models_are_found_by_their_entry_points() -> None:
         assert callable(module.load)
         assert set(card.defaults) >= {"width", "height", "num_inference_steps", "guidance_scale"}
         assert card.defaults["sampler"] in card.samplers
+
+
+def test_a_broken_package_of_models_takes_no_other_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "broken-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[unstrung.models]\nbroken = broken_models\n")
+    (tmp_path / "broken_models.py").write_text("import a_library_that_is_gone\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.warns(UserWarning, match="'broken' of unstrung.models .*a_library_that_is_gone"):
+        assert {"nano", "echo"} <= set(cards())
 
 
 def test_an_unknown_model_names_the_near_ones() -> None:

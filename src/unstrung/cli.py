@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import time
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -76,6 +77,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 
 def main() -> None:
     """Run the command line; exit 2 for bad input with one clear line, 130 for Ctrl-C."""
+    warnings.showwarning = _warn
     try:
         code = app(standalone_mode=False)
     except UnstrungError as error:
@@ -90,6 +92,10 @@ def main() -> None:
     except BrokenPipeError:
         os._exit(141)
     sys.exit(code or 0)
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"unstrung: warning: {message}", file=sys.stderr)
 
 
 def _fail(message: str) -> None:
@@ -147,7 +153,7 @@ def _make(
     from dataclasses import replace
 
     from unstrung import engine
-    from unstrung.media.codec import check_target, write_clip
+    from unstrung.media.codec import check_target, write_clip, write_picture
 
     first = engine.check(request).target
     assert first.seed is not None
@@ -167,7 +173,7 @@ def _make(
             write_clip(clip, path, recipe=recipe if keep_recipe else None, force=force)
             row: dict[str, Any] = {"file": str(path), "seconds_to_write": round(time.perf_counter() - since, 3)}
             if preview:
-                clip.contact_sheet().save(sheets[i])
+                write_picture(clip.contact_sheet(), sheets[i], force=force)
                 row["preview"] = str(sheets[i])
             made.append({**row, "recipe": json.loads(recipe.to_json())})
             talk.say(f"{path}  ({clip.seconds:g} s, {clip.width}x{clip.height}, seed {recipe.seed})")
@@ -378,10 +384,9 @@ def train_detail(
 ) -> None:
     """Train the film network, which makes large pictures and more of them from what nano draws."""
     _need_torch()
-    from unstrung.models.native import FOLDER
     from unstrung.train.detail import train_detail as learn
 
-    print(learn(minutes, folder, FOLDER / "detail.safetensors", _say, start_from))
+    print(learn(minutes, folder, _say, start_from))
 
 
 @train_app.command("reader")
@@ -480,8 +485,10 @@ class _Talk:
         """Print a line of result: on stdout, or on stderr where stdout is for JSON."""
         self._bar.stop()
         print(text, file=sys.stderr if self.quiet else sys.stdout, flush=True)
-        self._bar.start()
+        for task in self._tasks.values():
+            self._bar.remove_task(task)
         self._tasks = {}
+        self._bar.start()
 
     def _hear(self, event: Any) -> None:
         from unstrung.events import Note, Progress

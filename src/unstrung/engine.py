@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 from unstrung import __version__
 from unstrung.card import ModelCard
+from unstrung.errors import NotEnoughMemory
 from unstrung.events import Emit, Event, Note, Progress, ignore
 from unstrung.media.clip import Clip
 from unstrung.models.base import Model
@@ -53,9 +55,23 @@ def open_model(name: str | None = None, device: str | None = None) -> Model:
 
 
 def check(request: Request) -> Resolved:
-    """Resolve a request without loading anything; raise `UnknownModel` or `InvalidRequest` for what can't be made."""
+    """Resolve a request without loading anything; raise `UnstrungError` kin for what can't be made on this machine."""
     card, _ = find_card(request.model or DEFAULT_MODEL)
-    return resolve(request, card)
+    return _resolve(request, card)
+
+
+def _resolve(request: Request, card: ModelCard) -> Resolved:
+    """Make every choice, and see that the model and the frames fit into this machine's memory."""
+    resolved = resolve(request, card)
+    run, memory = resolved.run, memory_bytes()
+    assert run.width and run.height and run.num_frames and run.seconds
+    needed = card.memory.get("ram", 0) + run.num_frames * run.height * run.width * 3
+    if memory is not None and needed > memory:
+        raise NotEnoughMemory(
+            f"{run.seconds:g} s at {run.width}x{run.height} need {needed / 2**30:.1f} GiB of memory, this machine has "
+            f"{memory / 2**30:.1f}: ask for fewer seconds, fewer frames a second or a smaller size."
+        )
+    return resolved
 
 
 def generate(
@@ -68,7 +84,7 @@ def generate(
     """
     clock = _Clock(emit)
     clock.enter("resolve")
-    resolved = resolve(request, model.card) if model else check(request)
+    resolved = _resolve(request, model.card) if model else check(request)
     clock(Progress("load", 0, 1))
     opened = model or open_model(resolved.target.model, device)
     clock(Progress("load", 1, 1))
@@ -123,6 +139,13 @@ def _recipe(request: Request, resolved: Resolved, card: ModelCard, about: Mappin
         peak_memory_bytes=_peak_memory(),
         understood=clock.understood,
     )  # fmt: skip
+
+
+def memory_bytes() -> int | None:
+    """Return the machine's memory in bytes; None where the system does not say."""
+    if sys.platform == "win32":
+        return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _peak_memory() -> int | None:

@@ -5,19 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
+from unstrung.engine import memory_bytes
 from unstrung.errors import UnstrungError
 from unstrung.plugins import cards
-
-
-def memory_bytes() -> int | None:
-    """Return the machine's memory in bytes; None where the system does not say."""
-    if sys.platform == "win32":
-        return None
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def examine() -> dict[str, Any]:

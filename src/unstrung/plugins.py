@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import warnings
 from importlib.metadata import entry_points
 from types import ModuleType
 
@@ -17,8 +18,14 @@ GROUP_MODELS = "unstrung.models"
 
 
 def modules(group: str) -> dict[str, ModuleType]:
-    """Import and return all modules of a group, by their entry point's name."""
-    return {point.name: importlib.import_module(point.value) for point in sorted(entry_points(group=group), key=lambda p: p.name)}
+    """Import and return all modules of a group, by their entry point's name; warn of one that can't be, and go on."""
+    found = {}
+    for point in sorted(entry_points(group=group), key=lambda p: p.name):
+        try:
+            found[point.name] = importlib.import_module(point.value)
+        except Exception as error:
+            warnings.warn(f"'{point.name}' of {group} ({point.value}) is left out, it can't be imported: {error}", stacklevel=2)
+    return found
 
 
 def cards() -> dict[str, tuple[ModelCard, ModuleType]]:

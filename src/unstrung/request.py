@@ -13,7 +13,6 @@ from unstrung.card import ModelCard
 from unstrung.errors import InvalidRequest
 
 DEFAULT_MODEL = "nano"
-DEFAULT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -142,6 +141,8 @@ def resolve(request: Request, card: ModelCard) -> Resolved:
     """
     if not request.prompt.strip():
         raise InvalidRequest("prompt", "The prompt is empty: say what you want to see.")
+    for name in ("prompt", "negative_prompt"):
+        _check_text(name, getattr(request, name) or "")
     defaults, limits = card.defaults, card.limits
     fps = request.fps if request.fps is not None else card.fps
     _within("fps", fps, limits.min_fps, limits.max_fps, "")
@@ -180,6 +181,15 @@ def resolve(request: Request, card: ModelCard) -> Resolved:
     return Resolved(target, run)
 
 
+def _check_text(name: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(
+            name, f"{name} holds a byte that is no text, after {text[: error.start]!r}: write it in UTF-8."
+        ) from None
+
+
 def _length(request: Request, card: ModelCard, fps: int) -> tuple[int, float]:
     limits = card.limits
     if request.num_frames is not None:
@@ -195,7 +205,7 @@ def _length(request: Request, card: ModelCard, fps: int) -> tuple[int, float]:
                 f"num_frames is {request.num_frames}; {card.id} makes 1 to {int(limits.max_seconds * fps)} at {fps} fps.",
             )
         return request.num_frames, request.num_frames / fps
-    seconds = request.seconds if request.seconds is not None else float(card.defaults.get("seconds", DEFAULT_SECONDS))
+    seconds = request.seconds if request.seconds is not None else float(card.defaults["seconds"])
     _within("seconds", seconds, limits.min_seconds, limits.max_seconds, " s")
     return max(1, round(seconds * fps)), seconds
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing as mp
-import queue
 import random
-import signal
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -22,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unstrung.corpus.feed import asked_to_stop, drawn
 from unstrung.corpus.toyworld.render import Renderer
 from unstrung.corpus.toyworld.scene import Scene, sample_scene
 from unstrung.corpus.toyworld.stream import draw
@@ -93,8 +91,6 @@ def draw_lesson(renderer: Renderer, words: Vocabulary, first: int, count: int) -
 
 
 def _draw_for_ever(words: Vocabulary, first: int, results: Any) -> None:
-    # Ctrl-C reaches every process of the terminal; only the one that learns decides what it means
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     renderer = Renderer()
     for i in range(TEST_BATCHES):
         results.put(draw_lesson(renderer, words, TEST_FROM + i * BATCH, BATCH))
@@ -193,34 +189,31 @@ def train_reader(minutes: float, folder: Path, say: Callable[[str], None], start
     """
     Renderer()  # so that missing art is told here, in words, and not by a process that dies
     folder.mkdir(parents=True, exist_ok=True)
-    words, stop = vocabulary(), False
-
-    def ask_to_stop(*_: object) -> None:
-        nonlocal stop
-        stop = True
-
-    handlers = {s: signal.signal(s, ask_to_stop) for s in (signal.SIGTERM, signal.SIGINT)}
+    words = vocabulary()
     teacher, start, losses = Teacher(words), time.monotonic(), []
     before: dict[str, Any] = {"steps": 0, "clips": 0, "minutes": 0.0}
     if start_from is not None:
         given = load_reader(start_from)
         teacher.net.load_state_dict(given.net.state_dict())
         before = given.about
-    try:
-        with (folder / "log.jsonl").open("a") as log, closing(_lessons(words, LEARN_FROM + before["clips"])) as lessons:
-            tests, tested = list(islice(lessons, TEST_BATCHES)), start
-            for lesson in lessons:
-                share = (time.monotonic() - start) / 60 / minutes
-                if stop or share >= 1:
-                    break
-                losses.append(teacher.take(lesson, share))
-                row: dict[str, Any] = {"step": teacher.steps, "minutes": round(share * minutes, 2), "loss": losses[-1]}
-                if time.monotonic() - tested > 180:
-                    row["accuracy"], tested = teacher.test(tests[:10]), time.monotonic()
-                log.write(json.dumps(row) + "\n")
-                log.flush()
-                if teacher.steps % 50 == 0 or "accuracy" in row:
-                    say(_progress(row, losses))
+    with (
+        (folder / "log.jsonl").open("a") as log,
+        closing(drawn(_draw_for_ever, words, LEARN_FROM + before["clips"])) as lessons,
+        asked_to_stop() as stop,
+    ):
+        tests, tested = list(islice(lessons, TEST_BATCHES)), start
+        for lesson in lessons:
+            share = (time.monotonic() - start) / 60 / minutes
+            if stop() or share >= 1:
+                break
+            losses.append(teacher.take(lesson, share))
+            row: dict[str, Any] = {"step": teacher.steps, "minutes": round(share * minutes, 2), "loss": losses[-1]}
+            if time.monotonic() - tested > 180:
+                row["accuracy"], tested = teacher.test(tests[:10]), time.monotonic()
+            log.write(json.dumps(row) + "\n")
+            log.flush()
+            if teacher.steps % 50 == 0 or "accuracy" in row:
+                say(_progress(row, losses))
         about = {
             "steps": before["steps"] + teacher.steps,
             "clips": before["clips"] + teacher.steps * BATCH,
@@ -231,29 +224,9 @@ def train_reader(minutes: float, folder: Path, say: Callable[[str], None], start
         path = folder / "reader.safetensors"
         save_reader(path, teacher.net, words, about)
         say(f"{path}: {json.dumps(about)}")
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
     return path
 
 
 def _progress(row: dict[str, Any], losses: list[float]) -> str:
     accuracy = "".join(f"  {name} {100 * share:.1f} %" for name, share in row.get("accuracy", {}).items())
     return f"step {row['step']}  {row['minutes']:.1f} min  loss {np.mean(losses[-50:]):.3f}{accuracy}"
-
-
-def _lessons(words: Vocabulary, first: int) -> Generator[Lesson, None, None]:
-    """Yield what a process of its own draws: the lessons to test with, then those to learn from, by number."""
-    context = mp.get_context("spawn")
-    results = context.Queue(maxsize=8)
-    worker = context.Process(target=_draw_for_ever, args=(words, first, results), daemon=True)
-    worker.start()
-    try:
-        while True:
-            try:
-                yield results.get(timeout=5)
-            except queue.Empty:
-                if not worker.is_alive():
-                    raise RuntimeError("The process that draws clips has died; its error is above.") from None
-    finally:
-        worker.terminate()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
+    from PIL.Image import Image
 
 # Without x264's macroblock tree, which gave two to six different files in eight runs where the machine has AVX-512.
 # Lacking it, 19 looks as 17 looks with it.
@@ -96,18 +97,16 @@ def write_clip(clip: Clip, path: Path, *, recipe: Recipe | None = None, force: b
     if clip.sample_rate is not None and clip.sample_rate not in AUDIO_RATES:
         allowed = ", ".join(map(str, AUDIO_RATES))
         raise InvalidRequest("sample_rate", f"sample_rate is {clip.sample_rate} Hz; a file can hold: {allowed}.")
-    real = Path(os.path.realpath(path))
-    part = _part(real)
-    try:
+    with _whole(path, force) as part:
         _encode(clip, part, _tags(recipe))
-        _sync(part)
-        _publish(part, real, force)
-    except FileExistsError:
-        _refuse_existing(path)
-    except OSError as error:
-        raise _write_error(error, path) from error
-    finally:
-        part.unlink(missing_ok=True)
+    return path
+
+
+def write_picture(picture: Image, path: Path, *, force: bool = False) -> Path:
+    """Write a picture as PNG and return `path`; whole or absent, and refused, as `write_clip` writes and refuses."""
+    check_target(path, force, ".png")
+    with _whole(path, force) as part, part.open("wb") as file:
+        picture.save(file, format="png")
     return path
 
 
@@ -197,6 +196,23 @@ def _write_error(error: OSError, path: Path) -> UnstrungError:
 def _part(real: Path) -> Path:
     # Short, so that a name as long as the disk allows still works; hidden, for a killed process leaves it behind.
     return real.with_name(f".unstrung-{secrets.token_hex(8)}.part")
+
+
+@contextmanager
+def _whole(path: Path, force: bool) -> Iterator[Path]:
+    """Give a file beside `path` to be written; put it there once it is whole and on the disk, or leave nothing."""
+    real = Path(os.path.realpath(path))
+    part = _part(real)
+    try:
+        yield part
+        _sync(part)
+        _publish(part, real, force)
+    except FileExistsError:
+        _refuse_existing(path)
+    except OSError as error:
+        raise _write_error(error, path) from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _tags(recipe: Recipe | None) -> dict[str, str]:

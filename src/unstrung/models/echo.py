@@ -9,6 +9,7 @@ import numpy as np
 
 from unstrung.card import Limits, ModelCard, Option
 from unstrung.diffusion.samplers import SAMPLERS
+from unstrung.errors import InvalidRequest
 from unstrung.events import Emit, Note, Preview, Progress
 from unstrung.media.clip import Clip
 from unstrung.request import Request
@@ -81,4 +82,6 @@ def _frame(key: bytes, seconds: float, width: int, height: int, pattern: str) ->
 
 def load(card: ModelCard, device: str | None = None) -> Echo:
     """Return the model; there is nothing to load."""
+    if device not in (None, "cpu"):
+        raise InvalidRequest("device", f"device is '{device}'; {card.id} runs on: cpu.")
     return Echo(card)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from unstrung.errors import MissingWeights
-from unstrung.models.native.config import NativeConfig
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -37,13 +37,13 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def export_weights(path: Path, weights: dict[str, Tensor], config: NativeConfig, about: dict[str, Any]) -> None:
+def export_weights(path: Path, weights: dict[str, Tensor], config: Mapping[str, Any], about: dict[str, Any]) -> None:
     """Write weights as they are shipped: safetensors in half precision, with the config and `about` in its header."""
     from safetensors.numpy import save_file
 
     tensors = {name: np.ascontiguousarray(w.detach().float().numpy().astype(np.float16)) for name, w in weights.items()}
     part = path.with_suffix(".part")
-    save_file(tensors, part, metadata={"config": json.dumps(config.to_dict()), "about": json.dumps(about)})
+    save_file(tensors, part, metadata={"config": json.dumps(config), "about": json.dumps(about)})
     part.chmod(0o644)  # safetensors writes for its owner alone; what is shipped is for everybody
     part.replace(path)
 

@@ -45,7 +45,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     warmup: int = 100
     clip: float = 1.0
-    ema: float = 0.999
+    ema: float = 0.998
     window: int = 4  # latent frames that are drawn together when it is sampled, of which
     context: int = 2  # so many are the end of what is there already
     workers: int = 1

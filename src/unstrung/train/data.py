@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing as mp
-import queue
 import random
 import signal
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from unstrung.corpus.feed import patient_get
+from unstrung.models.native.config import FRAMES
 from unstrung.train.config import Bucket, Phase, TrainConfig
 
 HELD_OUT_START = 1 << 40  # numbers from here on are for the held-out loss, and never trained on
@@ -54,7 +55,7 @@ class BatchMaker:
 
         c = self.config
         samples = [
-            draw(self.renderer, n, bucket.width, bucket.height, c.fps, 4 * bucket.frames, held_out)
+            draw(self.renderer, n, bucket.width, bucket.height, c.fps, FRAMES * bucket.frames, held_out)
             for n in range(first, first + bucket.batch)
         ]
         words = ["" if random.Random(f"drop {n}").random() < drop_text else s.caption for n, s in enumerate(samples, first)]
@@ -90,12 +91,8 @@ def batches(config: TrainConfig, step: int, samples: int) -> Iterator[Batch]:
                 samples += bucket.batch
                 asked += 1
             while step not in made:
-                try:
-                    batch = results.get(timeout=5)
-                    made[batch.step] = batch
-                except queue.Empty:
-                    if not all(worker.is_alive() for worker in workers):
-                        raise RuntimeError("A process that draws batches has died; its error is above.") from None
+                batch: Batch = patient_get(results, workers)
+                made[batch.step] = batch
             yield made.pop(step)
             step += 1
     finally:

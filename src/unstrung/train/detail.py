@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import multiprocessing as mp
 import random
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unstrung.models.native.detail import SCALE, DetailNet
+from unstrung.corpus.feed import asked_to_stop, drawn
+from unstrung.corpus.toyworld.art import open_atlas
+from unstrung.corpus.toyworld.motion import View, view
+from unstrung.corpus.toyworld.render import Renderer, art_names
+from unstrung.corpus.toyworld.scene import sample_scene
+from unstrung.models.native.detail import SCALE, WIDTHS, DetailNet
+from unstrung.train.checkpoint import export_weights, import_weights
+from unstrung.train.loop import autocast
 
 CROP = 48  # of the small pictures
 CROPS = 6  # of one scene
 BATCH = 24
+LEARNING_RATE = 1.5e-3
+ART_SIZE = 256  # of the actors' pictures: twice what nano is trained on
 SMALL = (160, 96)
 DRAWN_FPS, STEPS_BETWEEN = 8, 3
 
@@ -32,9 +41,6 @@ def draw_crops(renderer: Any, number: int) -> tuple[Bytes, Bytes, npt.NDArray[np
 
     Returns large a and b (n 192 192 3), shares (n), and the truth between (n 192 192 3).
     """
-    from unstrung.corpus.toyworld.motion import View, view
-    from unstrung.corpus.toyworld.scene import sample_scene
-
     rng = random.Random(f"detail {number}")
     scene = sample_scene(number)
     start = rng.uniform(0, 8)
@@ -62,10 +68,8 @@ def draw_crops(renderer: Any, number: int) -> tuple[Bytes, Bytes, npt.NDArray[np
 
 
 def _draw_for_ever(first: int, results: Any) -> None:
-    from unstrung.corpus.toyworld.art import open_atlas
-    from unstrung.corpus.toyworld.render import Renderer, art_names
-
-    renderer = Renderer(open_atlas(art_names(), size=256))
+    """Put crops into a queue, scene by scene."""
+    renderer = Renderer(open_atlas(art_names(), size=ART_SIZE))
     number = first
     while True:
         results.put(draw_crops(renderer, number))
@@ -92,54 +96,72 @@ def loss_of(guess: Tensor, truth: Tensor) -> Tensor:
     return loss
 
 
-def train_detail(minutes: float, folder: Path, target: Path, say: Callable[[str], None], start_from: Path | None = None) -> Path:
-    """Train for `minutes` with a falling learning rate, write the weights to `target` and return that."""
-    from safetensors.torch import load_file, save_file
+class DetailTrainer:
+    """A film network that learns, on a GPU where there is one."""
 
+    def __init__(self, seed: int, start_from: Path | None) -> None:
+        torch.manual_seed(seed)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.net, self.step = DetailNet(), 0
+        if start_from is not None:
+            self.step = import_weights(start_from, self.net)["step"]
+        self.net.to(self.device)
+        self.adam = torch.optim.AdamW(self.net.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.warm = 0
+
+    def take(self, drawn: list[Any], share_done: float) -> float:
+        """Learn from crops and return their loss; `share_done` of the time is over."""
+        self.warm += 1
+        for group in self.adam.param_groups:
+            group["lr"] = LEARNING_RATE * min(1.0, self.warm / 50) * (1 - share_done) + 1e-5
+        a, b, share, between = (torch.from_numpy(np.concatenate(part)) for part in zip(*drawn, strict=True))
+        large = torch.cat((a, b)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        small = F.avg_pool2d(large, SCALE)
+        n = len(share)
+        small = spoiled(torch.cat((small[:n], small[n:]), dim=1), self.generator).to(self.device)
+        truth = between.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        with autocast(self.device):
+            guess = self.net(small[:, :3], small[:, 3:], share.to(self.device)).float()
+        loss = loss_of(guess, truth)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.adam.step()
+        self.adam.zero_grad()
+        self.step += 1
+        return float(loss.detach())
+
+    def save(self, path: Path) -> Path:
+        """Write the weights as they are shipped, whole or not at all."""
+        export_weights(path, dict(self.net.named_parameters()), {"widths": WIDTHS, "scale": SCALE}, {"step": self.step})
+        return path
+
+
+def train_detail(minutes: float, folder: Path, say: Callable[[str], None], start_from: Path | None = None) -> Path:
+    """Train for `minutes` with a falling learning rate, or until Ctrl-C or SIGTERM; return `folder`/detail.safetensors.
+
+    The file is written every ten minutes too: `start_from` goes on from one.
+    """
+    path = folder / "detail.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(0)
-    net = DetailNet()
-    if start_from is not None:
-        net.load_state_dict({k: v.float() for k, v in load_file(start_from).items()})
-    adam = torch.optim.AdamW(net.parameters(), lr=1.5e-3, weight_decay=1e-4)
-    generator = torch.Generator().manual_seed(time.time_ns() % 2**31)
-    context = mp.get_context("spawn")
-    results = context.Queue(maxsize=16)
-    worker = context.Process(target=_draw_for_ever, args=(generator.initial_seed(), results), daemon=True)
-    worker.start()
-    start, step, losses = time.monotonic(), 0, []
-    try:
-        with (folder / "log.jsonl").open("a") as log:
-            while (done := (time.monotonic() - start) / 60 / minutes) < 1:
-                for group in adam.param_groups:
-                    group["lr"] = 1.5e-3 * min(1.0, (step + 1) / 50) * (1 - done) + 1e-5
-                losses.append(_step(net, adam, [results.get() for _ in range(BATCH // CROPS)], generator))
-                step += 1
-                if step % 50 == 0:
-                    mean = float(np.mean(losses[-50:]))
-                    log.write(json.dumps({"step": step, "minutes": round(done * minutes, 2), "loss": round(mean, 5)}) + "\n")
-                    log.flush()
-                    say(f"step {step}  {done * minutes:.1f} min  loss {mean:.4f}")
-    finally:
-        worker.terminate()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.half().contiguous() for k, v in net.state_dict().items()}, target, metadata={"steps": str(step)})
-    target.chmod(0o644)
-    return target
-
-
-def _step(net: DetailNet, adam: torch.optim.Optimizer, drawn: list[Any], generator: torch.Generator) -> float:
-    a, b, share, between = (torch.from_numpy(np.concatenate(part)) for part in zip(*drawn, strict=True))
-    large = torch.cat((a, b)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    small = F.avg_pool2d(large, SCALE)
-    n = len(share)
-    small = spoiled(torch.cat((small[:n], small[n:]), dim=1), generator)
-    truth = between.permute(0, 3, 1, 2).float() / 127.5 - 1
-    with torch.autocast("cpu", torch.bfloat16):
-        guess = net(small[:, :3], small[:, 3:], share).float()
-    loss = loss_of(guess, truth)
-    adam.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-    adam.step()
-    return float(loss.detach())
+    open_atlas(art_names(), size=ART_SIZE)  # so that missing art is told here, in words, and not by a process that dies
+    seed = time.time_ns() % 2**31
+    trainer = DetailTrainer(seed, start_from)
+    start = saved = time.monotonic()
+    losses: list[float] = []
+    with (
+        (folder / "log.jsonl").open("a") as log,
+        closing(drawn(_draw_for_ever, seed, ahead=16)) as crops,
+        asked_to_stop() as stop,
+    ):
+        while (done := (time.monotonic() - start) / 60 / minutes) < 1 and not stop():
+            losses.append(trainer.take([next(crops) for _ in range(BATCH // CROPS)], done))
+            if len(losses) % 10 == 0:
+                row = {"step": trainer.step, "minutes": round(done * minutes, 2), "loss": round(float(np.mean(losses[-50:])), 5)}
+                log.write(json.dumps(row) + "\n")
+                log.flush()
+                say(f"step {row['step']}  {row['minutes']:.1f} min  loss {row['loss']:.4f}")
+            if time.monotonic() - saved > 600:
+                trainer.save(path)
+                saved = time.monotonic()
+        return trainer.save(path)

@@ -54,7 +54,7 @@ def export(config: TrainConfig, folder: Path, target: Path) -> Path:
         "window": config.window, "context": config.context,
     }  # fmt: skip
     path = target / f"{config.name}.safetensors"
-    export_weights(path, state["ema"], config.model, about)
+    export_weights(path, state["ema"], config.model.to_dict(), about)
     Vocabulary.write(target / f"{config.name}.vocabulary.npz", phrases(), names(), MiniLM())
     listed = target / f"{config.name}.credits.json"
     listed.write_text(json.dumps(credits(), indent=1, ensure_ascii=False) + "\n")

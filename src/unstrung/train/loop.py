@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -12,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from unstrung.corpus.feed import asked_to_stop
+from unstrung.models.native.config import CHANNELS, FRAMES
 from unstrung.models.native.model import NativeModel
 from unstrung.train.checkpoint import import_weights, load_checkpoint, save_checkpoint
 from unstrung.train.config import Bucket, TrainConfig
@@ -49,25 +50,44 @@ def loss_of(
     """Return the v-loss of a batch: mean of ((x0_hat - x0) / sigma)^2 over the frames to be learned."""
     video = torch.from_numpy(batch.video).to(device)
     b, frames, h, w, _ = video.shape
-    t = frames // 4
-    x0 = video.view(b, t, 4, h, w, 3).permute(0, 2, 5, 1, 3, 4).reshape(b, 12, t, h, w).float() / 127.5 - 1
+    t = frames // FRAMES
+    x0 = video.view(b, t, FRAMES, h, w, 3).permute(0, 2, 5, 1, 3, 4).reshape(b, CHANNELS, t, h, w).float() / 127.5 - 1
     sigma, learn = (a.to(device) for a in noise_levels(b, t, config.noise_mean, config.noise_spread, generator))
     noise = torch.randn(x0.shape, generator=generator).to(device)
     level = sigma[:, None, :, None, None]
     text, text_mask = (torch.from_numpy(a).float().to(device) for a in (batch.text, batch.text_mask))
     with autocast(device):
         guess = model((1 - level) * x0 + level * noise, sigma, text, text_mask).float()
-    error = (guess - x0).square() / level.clamp(min=SIGMA_FLOOR).square()
+    error = (guess - x0).square().unflatten(1, (FRAMES, 3)).mean(2)  # b 4 t h w
     if weigh and config.subject_weight != 1:
-        mask = torch.from_numpy(batch.mask).to(device).view(b, t, 4, h, w).transpose(1, 2).float() / 255
+        mask = torch.from_numpy(batch.mask).to(device).view(b, t, FRAMES, h, w).transpose(1, 2).float() / 255
         # in much noise nobody knows where the actor is: to weigh its pixels there would smear it over the picture
-        error = error * (1 + (config.subject_weight - 1) * (1 - level) * mask.repeat_interleave(3, dim=1))
-    return (error.mean(dim=(1, 3, 4)) * learn).sum() / learn.sum()
+        error = error * (1 + (config.subject_weight - 1) * (1 - level) * mask)
+    error = error.mean(dim=(1, 3, 4)) / sigma.clamp(min=SIGMA_FLOOR).square()  # b t
+    return (error * learn).sum() / learn.sum()
+
+
+def inner_weights(model: NativeModel) -> list[Tensor]:
+    """Return the matrices and convolutions between the first layer and the last: those that Muon trains."""
+    blocks: list[Tensor] = [p for p in model.blocks.parameters() if p.ndim == 2 and p.shape[0] > 6]
+    outer = (model.stem_half, model.head_out)
+    convolutions = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d) and m not in outer]
+    return [*blocks, model.stem_out.weight, model.head_in.weight, *convolutions]
 
 
 def autocast(device: torch.device) -> AbstractContextManager[Any]:
     """Compute in bf16 where the device does that well; weights stay in fp32."""
     return torch.autocast(device.type, torch.bfloat16) if device.type in ("cpu", "cuda") else nullcontext()
+
+
+def can_compile(device: torch.device, say: Callable[[str], None]) -> bool:
+    """Say whether torch.compile works here: it needs a C++ compiler, or a GPU with Triton."""
+    try:
+        torch.compile(torch.neg)(torch.ones(4, device=device))
+    except Exception as error:  # noqa: BLE001  whatever is missing, training goes on without
+        say(f"going on without torch.compile, which does not work here: {str(error).splitlines()[0]}")
+        return False
+    return True
 
 
 class Trainer:
@@ -87,17 +107,23 @@ class Trainer:
             self.samples, self.hours, self.step = about["samples"], about["hours"], about["step"]
             say(f"starting from {plan.start_from}: {self.samples:,} samples, {self.hours:.1f} h")
         self.ema = Ema(self.model, config.ema)
-        matrices = [p for p in self.model.blocks.parameters() if p.ndim == 2 and p.shape[0] > 6]
-        ids = {id(p) for p in matrices}
+        inner = inner_weights(self.model)
+        # as matrices, which is all that Muon takes: the same memory, seen flat
+        self.flat = [(p, nn.Parameter(p.detach().flatten(1))) for p in inner]
+        ids = {id(p) for p in inner}
         others = [p for p in self.model.parameters() if id(p) not in ids]
         self.muon = torch.optim.Muon(
-            matrices, lr=config.muon_lr, weight_decay=config.weight_decay, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+            [f for _, f in self.flat],
+            lr=config.muon_lr,
+            weight_decay=config.weight_decay,
+            momentum=0.95,
+            adjust_lr_fn="match_rms_adamw",
         )
         self.adam = torch.optim.AdamW(others, lr=config.adam_lr, betas=(0.9, 0.95), weight_decay=0.0)
         self.began = self.step  # of the optimizers, whose warm-up begins anew with shipped weights
         if state is not None:
             self.restore(state)
-        if config.compile:
+        if config.compile and can_compile(self.device, say):
             for block in self.model.blocks:
                 block.compile()
 
@@ -135,10 +161,12 @@ class Trainer:
         loss = loss_of(self.model, batch, self.config, generator, self.device)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        for parameter, flat in self.flat:
+            assert parameter.grad is not None
+            flat.grad = parameter.grad.flatten(1)
         self.muon.step()
         self.adam.step()
-        self.muon.zero_grad()
-        self.adam.zero_grad()
+        self.model.zero_grad()
         self.step += 1
         self.samples += len(batch.video)
         self.ema.update(self.model, self.step)
@@ -154,19 +182,12 @@ def train(config: TrainConfig, plan: Plan, say: Callable[[str], None], on_sample
     """Train until `plan.hours` have passed or SIGTERM or Ctrl-C asks to stop; always leave a checkpoint."""
     plan.folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(config, plan, say)
-    stop = False
-
-    def ask_to_stop(*_: object) -> None:
-        nonlocal stop
-        stop = True
-
-    handlers = {s: signal.signal(s, ask_to_stop) for s in (signal.SIGTERM, signal.SIGINT)}
     test_batch = BatchMaker(config).make(0, HELD_OUT_START, Bucket(1, 96, 160, 48), drop_text=0.0, held_out=True)
     start = last = time.monotonic()
     saved = sampled = start
     losses: list[float] = []
-    try:
-        with (plan.folder / "log.jsonl").open("a") as log:
+    with (plan.folder / "log.jsonl").open("a") as log, asked_to_stop() as stop:
+        try:
             for batch in batches(config, trainer.step, trainer.samples):
                 loss = trainer.take(batch, (time.monotonic() - start) / 3600 / plan.hours)
                 now = time.monotonic()
@@ -189,13 +210,11 @@ def train(config: TrainConfig, plan: Plan, say: Callable[[str], None], on_sample
                 if now - sampled > 60 * plan.sample_minutes:
                     on_sample(trainer)
                     sampled = now
-                if stop or now - start > 3600 * plan.hours or trainer.step == plan.steps:
+                if stop() or now - start > 3600 * plan.hours or trainer.step == plan.steps:
                     break
                 last = time.monotonic()
-    finally:
-        trainer.save()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        finally:
+            trainer.save()
     return trainer
 
 

@@ -15,6 +15,7 @@ from unstrung.diffusion.guidance import cfg
 from unstrung.diffusion.samplers import sample_euler
 from unstrung.diffusion.sigmas import shifted
 from unstrung.models.native import codec
+from unstrung.models.native.config import CHANNELS
 
 if TYPE_CHECKING:
     from unstrung.models.native.text import MiniLM
@@ -59,7 +60,7 @@ def sample_sheet(trainer: Trainer, encoder: MiniLM, steps: int = 16, scale: floa
             return (x - cfg(guess[0], guess[1], scale)) / sigma
 
         generator = torch.Generator().manual_seed(number)
-        noise = torch.randn(12, trainer.config.window, 96, 160, generator=generator)
+        noise = torch.randn(CHANNELS, trainer.config.window, 96, 160, generator=generator)
         latent = sample_euler(velocity, noise, shifted(steps), noise=_unused, on_step=_unused)
         frames = codec.decode(latent.numpy())
         tiles.append(np.concatenate([frames[0], frames[-1]], axis=1))

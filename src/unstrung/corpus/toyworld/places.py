@@ -19,9 +19,8 @@ PARALLAX = (0.12, 0.4, 1.0)  # sky, far, ground
 
 PROPS = (
     "1f332", "1f333", "1f334", "1f335", "1f344", "1f33c", "1f337", "1f3e0", "1f3e1", "1f3e2", "1f3ec", "1f3e8", "1f3e6",
-    "1f6cf-fe0f", "1fa94", "1fab4", "1f5bc-fe0f", "1f3d4-fe0f", "26f0-fe0f", "26f1-fe0f", "1fab8", "1f41a", "1fae7",
-    "2601-fe0f", "1fa90", "2b50", "1f30d", "1f311", "1f375", "1f37d-fe0f", "1fad6", "1f9c2", "1faa8", "1f490", "1f6aa", "1f3c0",
-    "1f31e", "1f315",
+    "1fab4", "1f5bc-fe0f", "1f3d4-fe0f", "26f0-fe0f", "26f1-fe0f", "1fab8", "1f41a", "1fae7",
+    "2601-fe0f", "1fa90", "2b50", "1f30d", "1f311", "1fad6", "1faa8", "1f490",
 )  # fmt: skip
 
 

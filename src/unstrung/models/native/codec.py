@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-FRAMES = 4
+from unstrung.models.native.config import CHANNELS, FRAMES
 
 
 def encode(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Fold frames uint8 (t h w 3) into a latent (12, t/4, h, w) in -1..1; t must be a multiple of 4."""
     t, h, w, c = frames.shape
-    folded = frames.reshape(t // FRAMES, FRAMES, h, w, c).transpose(1, 4, 0, 2, 3).reshape(FRAMES * c, t // FRAMES, h, w)
+    folded = frames.reshape(t // FRAMES, FRAMES, h, w, c).transpose(1, 4, 0, 2, 3).reshape(CHANNELS, t // FRAMES, h, w)
     return folded.astype(np.float32) / 127.5 - 1
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+FRAMES = 4  # pixel frames in a latent frame
+PATCH = 16  # side of a token's square, in pixels: the stem halves four times
+CHANNELS = 3 * FRAMES  # of a latent, which is nothing but pixels: the colours of its frames
+
 
 @dataclass(frozen=True)
 class NativeConfig:
-    """The shape of a native video transformer. A patch is 4 frames x 16 x 16 pixels; there is no autoencoder."""
+    """The shape of a native video transformer."""
 
     width: int
     depth: int
@@ -17,18 +21,11 @@ class NativeConfig:
     quarter: int  # channels of the convolutions at a quarter of the size
     half: int  # channels of the convolutions at half the size
     text_width: int = 384
-    frames: int = 4  # pixel frames in a latent frame
-    patch: int = 16
 
     @property
     def head_width(self) -> int:
         """Channels of one attention head."""
         return self.width // self.heads
-
-    @property
-    def channels(self) -> int:
-        """Channels of a latent: the colours of its pixel frames."""
-        return 3 * self.frames
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as JSON types."""

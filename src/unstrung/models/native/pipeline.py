@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,9 +21,10 @@ from unstrung.errors import InvalidRequest, MissingWeights
 from unstrung.events import Emit, Note, Preview, Progress
 from unstrung.media.clip import Clip
 from unstrung.models.native import codec
+from unstrung.models.native.config import CHANNELS, FRAMES
 from unstrung.models.native.film import Detail, OpenVINODetail, to_film
 from unstrung.models.native.runtime import Array, Runtime
-from unstrung.models.native.text import MiniLM
+from unstrung.models.native.text import MiniLM, TextEncoder
 from unstrung.models.native.understand import Vocabulary
 from unstrung.request import Request
 
@@ -78,7 +80,7 @@ class NativePipeline:
         self,
         card: ModelCard,
         runtime: Runtime,
-        encoder: MiniLM,
+        encoder: TextEncoder,
         vocabulary: Vocabulary,
         detail: Detail | None,
         about: Mapping[str, Any],
@@ -96,9 +98,10 @@ class NativePipeline:
         self._check_length("negative_prompt", request.negative_prompt or "")
         read = self._vocabulary.read_prompt(request.prompt, self._encoder)
         emit(Note("understood", read.sentence(self.card.id), read.to_dict()))
+        self._say_what_is_cut(request.width, request.height, emit)
         text, mask = self._encode(request)
         emit(Progress("encode", 1, 1))
-        latent_frames = -(-request.num_frames * DRAWN_FPS // (request.fps * codec.FRAMES))
+        latent_frames = -(-request.num_frames * DRAWN_FPS // (request.fps * FRAMES))
         latent = self._sample(request, max(1, latent_frames), text, mask, emit)
         emit(Progress("decode", 0, request.num_frames))
         drawn = codec.decode(latent)
@@ -112,10 +115,20 @@ class NativePipeline:
         if len(self._encoder.tokens(text)) + 2 <= MAX_TOKENS:
             return
         words = text.split()
+        name = field.replace("_", " ")
         fits = next(n for n in range(len(words), -1, -1) if len(self._encoder.tokens(" ".join(words[:n]))) + 2 <= MAX_TOKENS)
-        raise InvalidRequest(
-            field, f"The {field.replace('_', ' ')} has {len(words)} words; {self.card.id} reads the first {fits}: shorten it."
-        )
+        read = f"reads the first {fits}" if fits else f"can't read even the first, of {len(words[0])} letters"
+        count = "1 word" if len(words) == 1 else f"{len(words)} words"
+        raise InvalidRequest(field, f"The {name} has {count}; {self.card.id} {read}: shorten it.")
+
+    def _say_what_is_cut(self, width: int, height: int, emit: Emit) -> None:
+        """Warn where the size asked for is so far from the drawn one that much of the picture is lost."""
+        canvas = canvas_for(width, height)
+        kept = sorted((width * canvas[1], height * canvas[0]))
+        lost = 1 - kept[0] / kept[1]
+        if lost > 0.2:
+            text = f"{self.card.id} draws {canvas[0]}x{canvas[1]}: to fill {width}x{height}, {lost:.0%} of it is cut away."
+            emit(Note("cut", text, {"share": lost}))
 
     def _encode(self, request: Request) -> tuple[Floats, Floats]:
         """Return token states (b l 384) and mask (b l): the prompt, and, where there is guidance, what to lead away from."""
@@ -136,7 +149,7 @@ class NativePipeline:
         emit(Progress("prepare", 0, 1))
         width, height = canvas_for(request.width or 0, request.height or 0)
         rng = np.random.default_rng(request.seed)
-        noise = rng.standard_normal((12, latent_frames, height, width)).astype(np.float32)
+        noise = rng.standard_normal((CHANNELS, latent_frames, height, width)).astype(np.float32)
         latent = np.zeros_like(noise)
         plan = windows(latent_frames, int(self._about.get("window", 4)), int(self._about.get("context", 2)))
         steps = request.num_inference_steps
@@ -217,5 +230,8 @@ def load_pipeline(card: ModelCard, folder: Path, device: str | None = None) -> N
     else:
         runtime = TorchRuntime(weights, (device or "").removesuffix(":torch"))
     vocabulary = Vocabulary.read(folder / f"{card.id}.vocabulary.npz")
-    detail = OpenVINODetail(folder / "detail.safetensors") if (folder / "detail.safetensors").exists() else None
-    return NativePipeline(card, runtime, MiniLM(), vocabulary, detail, weights.about, weights.sha256)
+    detail_path, detail, digest = folder / "detail.safetensors", None, weights.sha256
+    if detail_path.exists():
+        detail = OpenVINODetail(detail_path)
+        digest = hashlib.sha256(f"{digest} {hashlib.sha256(detail_path.read_bytes()).hexdigest()}".encode()).hexdigest()
+    return NativePipeline(card, runtime, MiniLM(), vocabulary, detail, weights.about, digest)

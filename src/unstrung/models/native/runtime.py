@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unstrung.errors import MissingWeights
-from unstrung.models.native.config import NativeConfig
+from unstrung.models.native.config import CHANNELS, PATCH, NativeConfig
 from unstrung.models.native.graph import Graph
 from unstrung.models.native.positions import places, rotary
 
@@ -145,13 +145,13 @@ class _Builder(Graph):
         super().__init__(weights.tensors)
         self.c = weights.config
         self.b, self.t, self.h, self.wd, self.l = b, t, height, width, l
-        self.rows, self.columns = height // self.c.patch, width // self.c.patch
+        self.rows, self.columns = height // PATCH, width // PATCH
 
     def build(self) -> Any:
         import openvino as ov
 
         ops, c, b, t = self.ops, self.c, self.b, self.t
-        x = ops.parameter([b, c.channels, t, self.h, self.wd], np.float32, name="x")
+        x = ops.parameter([b, CHANNELS, t, self.h, self.wd], np.float32, name="x")
         sigma = ops.parameter([b, t], np.float32, name="sigma")
         text = ops.parameter([b, self.l, c.text_width], np.float32, name="text")
         mask = ops.parameter([b, self.l], np.float32, name="text_mask")
@@ -184,7 +184,7 @@ class _Builder(Graph):
 
     def stem(self, x: Any) -> tuple[Any, tuple[Any, Any, Any]]:
         c = self.c
-        frames = self.reshape(self.transpose(x, 0, 2, 1, 3, 4), self.b * self.t, c.channels, self.h, self.wd)
+        frames = self.reshape(self.transpose(x, 0, 2, 1, 3, 4), self.b * self.t, CHANNELS, self.h, self.wd)
         half = self.space_to_depth(frames, 2)
         near = self.silu(self.conv("stem_half", half))
         quarter = self.silu(self.conv("stem_quarter", self.space_to_depth(near, 2)))
@@ -220,6 +220,12 @@ class _Builder(Graph):
         gate, up = self.split(self.linear(f"{name}gate_up", h), -1, c.hidden, c.hidden)
         return ops.add(x, ops.multiply(mod[5], self.linear(f"{name}down", ops.multiply(self.silu(gate), up))))
 
+    def refine(self, name: str, y: Any, cond: Any, channels: int) -> Any:
+        film = self.reshape(self.linear(f"{name}.film", cond), self.b * self.t, 2 * channels, 1, 1)
+        scale, shift = self.split(film, 1, channels, channels)
+        h = self.scaled(self.conv(f"{name}.first", self.silu(y)), scale, shift)
+        return self.ops.add(y, self.conv(f"{name}.last", self.silu(h)))
+
     def head(self, tokens: Any, cond: Any, skips: tuple[Any, Any, Any]) -> Any:
         ops, c, bt = self.ops, self.c, self.b * self.t
         half, near, quarter = skips
@@ -231,7 +237,9 @@ class _Builder(Graph):
         y = self.transpose(self.reshape(y, bt, self.rows * self.columns, 16 * c.quarter), 0, 2, 1)
         y = self.depth_to_space(self.reshape(y, bt, 16 * c.quarter, self.rows, self.columns), 4)
         y = self.silu(self.scaled(self.conv("head_quarter", ops.concat([y, quarter], 1)), scale_q, shift_q))
+        y = self.refine("refine_quarter", y, cond, c.quarter)
         y = self.depth_to_space(self.silu(self.conv("head_up", y)), 2)
         y = self.silu(self.scaled(self.conv("head_half", ops.concat([y, near, half], 1)), scale_h, shift_h))
+        y = self.refine("refine_half", y, cond, c.half)
         y = self.depth_to_space(self.conv("head_out", y), 2)
-        return self.transpose(self.reshape(y, self.b, self.t, c.channels, self.h, self.wd), 0, 2, 1, 3, 4)
+        return self.transpose(self.reshape(y, self.b, self.t, CHANNELS, self.h, self.wd), 0, 2, 1, 3, 4)

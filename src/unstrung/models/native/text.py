@@ -28,8 +28,16 @@ class TextEncoder(Protocol):
 
     width: int
 
+    def tokens(self, text: str) -> list[str]:
+        """Return the word pieces that are read of a text, without marks of the encoder's own."""
+        ...
+
     def encode(self, text: str) -> Array:
         """Return the token states of a text, (l, width)."""
+        ...
+
+    def encode_batch(self, texts: Sequence[str]) -> list[Array]:
+        """Return the token states of each text, (l, width) each."""
         ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ NEAR = 0.62  # cosine above which two words are taken for the same thing
 PLAIN = frozenset(
     """a an the this that these those some any each every and or but nor so of in on at by to into onto from with without
     within for as is are was were be been being am do does did has have had it its it's he she they them his her their our
-    my your i we you who which what while when where then than there here very really quite just also not no one two next up
+    my your i we you who which what while when where then than there here very really quite just also not no next up
     down over under out off through across along around about near beside behind between before after above below above
     against during like shot video film clip scene picture image footage view style cinematic realistic beautiful
     detailed""".split()
@@ -91,8 +92,9 @@ class Vocabulary:
 
 
 def split(text: str) -> list[str]:
-    """Return the words of a text, in lower case; "t-rex" is one word."""
-    return re.findall(r"[^\W_]+(?:['-][^\W_]+)*", text.lower())
+    """Return the words of a text, in lower case; "t-rex" is one word, and so is an emoji."""
+    words = re.findall(r"[^\W_]+(?:['-][^\W_]+)*|[^\w\s]", text.lower())
+    return [word for word in words if word[0].isalnum() or unicodedata.category(word[0]) == "So"]
 
 
 def _vector(encoder: TextEncoder, text: str) -> npt.NDArray[np.float32]:
