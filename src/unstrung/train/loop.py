@@ -126,6 +126,8 @@ class Trainer:
         if config.compile and can_compile(self.device, say):
             for block in self.model.blocks:
                 block.compile()
+            # a program for each shape: one for all is slower, and the whole network at once fails to compile
+            self.model.head = torch.compile(self.model.head, dynamic=False)  # type: ignore[method-assign]
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a checkpoint."""

@@ -18,7 +18,7 @@ CARDS = (
     ModelCard(
         id="nano",
         family="native",
-        summary="The built-in model: a toy world in clay, drawn on a CPU in seconds. 14 million parameters.",
+        summary="The built-in model: a toy world in clay, drawn on a CPU in seconds. 16 million parameters.",
         tasks=("text-to-video",),
         license="Apache-2.0",
         revision="1",

@@ -7,6 +7,7 @@ from typing import Any
 
 FRAMES = 4  # pixel frames in a latent frame
 PATCH = 16  # side of a token's square, in pixels: the stem halves four times
+TIMES_BELOW = 2  # how often features are refined at an eighth of the size
 CHANNELS = 3 * FRAMES  # of a latent, which is nothing but pixels: the colours of its frames
 
 
@@ -18,6 +19,7 @@ class NativeConfig:
     depth: int
     heads: int
     hidden: int  # of the SwiGLU
+    eighth: int  # channels of the convolutions at an eighth of the size
     quarter: int  # channels of the convolutions at a quarter of the size
     half: int  # channels of the convolutions at half the size
     text_width: int = 384
@@ -33,8 +35,8 @@ class NativeConfig:
 
 
 SIZES: dict[str, NativeConfig] = {
-    "tiny": NativeConfig(width=64, depth=2, heads=2, hidden=128, quarter=16, half=16),  # for tests
-    "nano": NativeConfig(width=320, depth=8, heads=5, hidden=864, quarter=96, half=64),
-    "small": NativeConfig(width=768, depth=14, heads=12, hidden=2048, quarter=128, half=96),
-    "base": NativeConfig(width=1152, depth=28, heads=18, hidden=3072, quarter=192, half=128),
+    "tiny": NativeConfig(width=64, depth=2, heads=2, hidden=128, eighth=16, quarter=16, half=16),  # for tests
+    "nano": NativeConfig(width=320, depth=8, heads=5, hidden=864, eighth=128, quarter=96, half=64),
+    "small": NativeConfig(width=768, depth=14, heads=12, hidden=2048, eighth=192, quarter=128, half=96),
+    "base": NativeConfig(width=1152, depth=28, heads=18, hidden=3072, eighth=256, quarter=192, half=128),
 }

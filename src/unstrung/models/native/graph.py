@@ -40,8 +40,10 @@ class Graph:
         return y if bias is None else self.ops.add(y, self.const(bias))
 
     def conv(self, name: str, x: Any) -> Any:
-        """Apply the 3x3 convolution of that name, same size out as in."""
-        y = self.ops.convolution(x, self.const(self.w[f"{name}.weight"]), [1, 1], [1, 1], [1, 1], [1, 1])
+        """Apply the convolution of that name, same size out as in."""
+        weight = self.w[f"{name}.weight"]
+        pad = [n // 2 for n in weight.shape[2:]]
+        y = self.ops.convolution(x, self.const(weight), [1, 1], pad, pad, [1, 1])
         return self.ops.add(y, self.const(self.w[f"{name}.bias"][None, :, None, None]))
 
     def silu(self, x: Any) -> Any:

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unstrung.models.native.config import CHANNELS, PATCH, NativeConfig
+from unstrung.models.native.config import CHANNELS, PATCH, TIMES_BELOW, NativeConfig
 from unstrung.models.native.positions import PLACE_FEATURES, places, rotary
 
 MASKED = -1e4
@@ -89,6 +89,23 @@ class Refine(nn.Module):
         return out
 
 
+class Below(nn.Module):
+    """Refine features at half their size, where a convolution sees four times as much: fold, refine, unfold, add."""
+
+    def __init__(self, channels: int, inner: int, width: int) -> None:
+        super().__init__()
+        self.fold = nn.Conv2d(4 * channels, inner, 1)
+        self.refine = nn.ModuleList(Refine(inner, width) for _ in range(TIMES_BELOW))
+        self.unfold = nn.Conv2d(inner, 4 * channels, 1)
+
+    def forward(self, y: Tensor, cond: Tensor) -> Tensor:
+        """Take features (bt c h w) and what they hear of noise and text (b t d); give features."""
+        below = self.fold(F.pixel_unshuffle(y, 2))
+        for refine in self.refine:
+            below = refine(below, cond)
+        return y + F.pixel_shuffle(self.unfold(F.silu(below)), 2)
+
+
 class NativeModel(nn.Module):
     """The whole network: noisy video, noise levels and text in, clean video out."""
 
@@ -109,6 +126,7 @@ class NativeModel(nn.Module):
         self.head_in = nn.Linear(c.width, 16 * c.quarter)
         self.film = nn.Linear(c.width, 2 * (c.quarter + c.half))
         self.head_quarter = nn.Conv2d(2 * c.quarter, c.quarter, 3, padding=1)
+        self.below_quarter = Below(c.quarter, c.eighth, c.width)
         self.refine_quarter = Refine(c.quarter, c.width)
         self.head_up = nn.Conv2d(c.quarter, 2 * c.half, 3, padding=1)
         self.head_half = nn.Conv2d(c.half + 4 * CHANNELS, c.half, 3, padding=1)
@@ -123,10 +141,12 @@ class NativeModel(nn.Module):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        for layer in (self.modulation, self.last_modulation, self.film, self.refine_quarter.film, self.refine_half.film):
+        for module in self.modules():
+            if isinstance(module, Refine):  # a way past and nothing else, at first
+                nn.init.zeros_(module.film.weight)
+                nn.init.zeros_(module.last.weight)
+        for layer in (self.modulation, self.last_modulation, self.film, self.below_quarter.unfold):
             nn.init.zeros_(layer.weight)
-        for refine in (self.refine_quarter, self.refine_half):
-            nn.init.zeros_(refine.last.weight)
         for block in self.blocks:
             assert isinstance(block, Block)
             nn.init.constant_(block.table[2], 0.1)
@@ -180,9 +200,9 @@ class NativeModel(nn.Module):
         y = y.contiguous(memory_format=torch.channels_last)
         y = torch.cat((F.pixel_shuffle(y, 4), quarter), dim=1)  # bt 2q h/4 w/4
         y = F.silu(self.head_quarter(y) * (1 + scale_q) + shift_q)
-        y = self.refine_quarter(y, cond)
+        y = self.refine_quarter(self.below_quarter(y, cond), cond)
         y = F.pixel_shuffle(F.silu(self.head_up(y)), 2)  # bt half/2 h/2 w/2
-        y = F.silu(self.head_half(torch.cat((y, near, half), dim=1)) * (1 + scale_h) + shift_h)
+        y = F.silu(self.head_half(torch.cat((y, near, half.to(y.dtype)), dim=1)) * (1 + scale_h) + shift_h)
         y = self.refine_half(y, cond)
         y = F.pixel_shuffle(self.head_out(y), 2)  # bt c h w
         video: Tensor = y.unflatten(0, (b, t)).transpose(1, 2)

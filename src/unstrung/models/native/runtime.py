@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unstrung.errors import MissingWeights
-from unstrung.models.native.config import CHANNELS, PATCH, NativeConfig
+from unstrung.models.native.config import CHANNELS, PATCH, TIMES_BELOW, NativeConfig
 from unstrung.models.native.graph import Graph
 from unstrung.models.native.positions import places, rotary
 
@@ -226,6 +226,12 @@ class _Builder(Graph):
         h = self.scaled(self.conv(f"{name}.first", self.silu(y)), scale, shift)
         return self.ops.add(y, self.conv(f"{name}.last", self.silu(h)))
 
+    def below(self, name: str, y: Any, cond: Any) -> Any:
+        below = self.conv(f"{name}.fold", self.space_to_depth(y, 2))
+        for i in range(TIMES_BELOW):
+            below = self.refine(f"{name}.refine.{i}", below, cond, self.c.eighth)
+        return self.ops.add(y, self.depth_to_space(self.conv(f"{name}.unfold", self.silu(below)), 2))
+
     def head(self, tokens: Any, cond: Any, skips: tuple[Any, Any, Any]) -> Any:
         ops, c, bt = self.ops, self.c, self.b * self.t
         half, near, quarter = skips
@@ -237,7 +243,7 @@ class _Builder(Graph):
         y = self.transpose(self.reshape(y, bt, self.rows * self.columns, 16 * c.quarter), 0, 2, 1)
         y = self.depth_to_space(self.reshape(y, bt, 16 * c.quarter, self.rows, self.columns), 4)
         y = self.silu(self.scaled(self.conv("head_quarter", ops.concat([y, quarter], 1)), scale_q, shift_q))
-        y = self.refine("refine_quarter", y, cond, c.quarter)
+        y = self.refine("refine_quarter", self.below("below_quarter", y, cond), cond, c.quarter)
         y = self.depth_to_space(self.silu(self.conv("head_up", y)), 2)
         y = self.silu(self.scaled(self.conv("head_half", ops.concat([y, near, half], 1)), scale_h, shift_h))
         y = self.refine("refine_half", y, cond, c.half)

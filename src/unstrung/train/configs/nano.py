@@ -21,7 +21,7 @@ def nano() -> TrainConfig:
         model=SIZES["nano"],
         phases=(
             Phase(until=70_000, weights=((WIDE, 0.9), (TALL, 0.05), (SQUARE, 0.05))),
-            Phase(until=400_000, weights=((WIDE, 0.6), (TALL, 0.05), (SQUARE, 0.05), (CLIP, 0.3))),
+            Phase(until=400_000, weights=((WIDE, 0.72), (TALL, 0.05), (SQUARE, 0.05), (CLIP, 0.18))),
             Phase(
                 until=10**12,
                 weights=(
