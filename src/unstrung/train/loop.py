@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unstrung.corpus.feed import asked_to_stop
+from unstrung.errors import UnstrungError
 from unstrung.models.native.config import CHANNELS, FRAMES
 from unstrung.models.native.model import NativeModel
 from unstrung.train.checkpoint import import_weights, load_checkpoint, save_checkpoint
@@ -84,7 +85,7 @@ def can_compile(device: torch.device, say: Callable[[str], None]) -> bool:
     """Say whether torch.compile works here: it needs a C++ compiler, or a GPU with Triton."""
     try:
         torch.compile(torch.neg)(torch.ones(4, device=device))
-    except Exception as error:  # noqa: BLE001  whatever is missing, training goes on without
+    except Exception as error:
         say(f"going on without torch.compile, which does not work here: {str(error).splitlines()[0]}")
         return False
     return True
@@ -130,7 +131,14 @@ class Trainer:
             self.model.head = torch.compile(self.model.head, dynamic=False)  # type: ignore[method-assign]
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up a checkpoint."""
+        """Take up a checkpoint; raise `UnstrungError` for one of another network."""
+        if state["config"]["model"] != self.config.model.to_dict():
+            raise UnstrungError(
+                "other_model",
+                "folder",
+                f"The checkpoint in {self.plan.folder} is of a network of another shape ({state['config']['model']}): give "
+                "another --folder, or train with the version that wrote it.",
+            )
         self.model.load_state_dict(state["model"])
         self.ema.model.load_state_dict(state["ema"])
         self.muon.load_state_dict(state["muon"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from unstrung.diffusion.guidance import cfg
-from unstrung.diffusion.samplers import sample_euler
+from unstrung.diffusion.samplers import sample_renoise
 from unstrung.diffusion.sigmas import shifted
 from unstrung.models.native import codec
 from unstrung.models.native.config import CHANNELS
@@ -43,7 +43,7 @@ PROMPTS = (
 
 
 @torch.no_grad()
-def sample_sheet(trainer: Trainer, encoder: MiniLM, steps: int = 16, scale: float = 3.0) -> Image.Image:
+def sample_sheet(trainer: Trainer, encoder: MiniLM, steps: int = 10, scale: float = 3.0) -> Image.Image:
     """Draw the fixed prompts with the mean model, each as its first and its last frame."""
     tiles = []
     for number, prompt in enumerate(PROMPTS):
@@ -60,15 +60,15 @@ def sample_sheet(trainer: Trainer, encoder: MiniLM, steps: int = 16, scale: floa
             return (x - cfg(guess[0], guess[1], scale)) / sigma
 
         generator = torch.Generator().manual_seed(number)
-        noise = torch.randn(CHANNELS, trainer.config.window, 96, 160, generator=generator)
-        latent = sample_euler(velocity, noise, shifted(steps), noise=_unused, on_step=_unused)
+
+        def fresh(generator: torch.Generator = generator) -> torch.Tensor:
+            return torch.randn(CHANNELS, trainer.config.window, 96, 160, generator=generator)
+
+        noise = fresh()
+        latent = sample_renoise(velocity, noise, shifted(steps), noise=fresh, on_step=lambda *_: None)
         frames = codec.decode(latent.numpy())
         tiles.append(np.concatenate([frames[0], frames[-1]], axis=1))
     return Image.fromarray(_grid(tiles, 4))
-
-
-def _unused(*_: Any) -> Any:
-    """Stand where Euler's method asks for nothing and needs to tell nobody."""
 
 
 def _grid(tiles: list[npt.NDArray[np.uint8]], columns: int) -> npt.NDArray[np.uint8]:

@@ -25,7 +25,7 @@ CARDS = (
         size_multiple=2,
         fps=24,
         defaults={
-            "width": 640, "height": 360, "seconds": 5.0, "num_inference_steps": 24, "guidance_scale": 3.0, "sampler": "euler",
+            "width": 640, "height": 360, "seconds": 5.0, "num_inference_steps": 10, "guidance_scale": 3.0, "sampler": "renoise",
         },
         limits=Limits(min_side=64, max_side=1920, min_seconds=1.0, max_seconds=60.0, max_steps=200),
         memory={"ram": 1_500_000_000},
