@@ -100,7 +100,7 @@ BAD = [
     (["a fox", *QUICK, "--nonsense"], "No such option: --nonsense"),
     (["a", "red", "fox"], "put the whole sentence in quotes"),
     (["a fox " * 60, "--seconds", "1"], "reads the first"),
-    (["fox" * 60, "--seconds", "1"], "has 1 word; nano can't read even the first, of 180 letters"),
+    (["fox," * 60, "--seconds", "1"], "has 1 word; nano can't read even the first, of 240 letters"),
     (["a fox \udcff", "--seconds", "1"], "prompt holds a byte that is no text, after 'a fox '"),
     (["a fox", *QUICK, "--device", "cuda"], "echo runs on: cpu"),
     (["show", "absent.mp4"], "absent.mp4"),

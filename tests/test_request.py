@@ -18,7 +18,7 @@ CARD = ModelCard(
     frame_stride=8,
     frame_offset=1,
     fps=24,
-    defaults={"width": 640, "height": 360, "num_inference_steps": 20, "guidance_scale": 4.0, "sampler": "euler"},
+    defaults={"width": 640, "height": 360, "seconds": 5.0, "num_inference_steps": 20, "guidance_scale": 4.0, "sampler": "euler"},
     limits=Limits(min_side=64, max_side=1280, min_seconds=1, max_seconds=20, max_steps=50),
     options={"shift": Option(3.0, "of the schedule"), "mode": Option("a", "", choices=("a", "b"))},
     samplers=("euler", "heun"),

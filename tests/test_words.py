@@ -71,7 +71,7 @@ def test_models_are_found_by_their_entry_points() -> None:
     for card, module in cards().values():
         assert json.loads(json.dumps(card.to_dict()))["id"] == card.id
         assert callable(module.load)
-        assert set(card.defaults) >= {"width", "height", "num_inference_steps", "guidance_scale"}
+        assert set(card.defaults) >= {"width", "height", "seconds", "num_inference_steps", "guidance_scale"}
         assert card.defaults["sampler"] in card.samplers
 
 
