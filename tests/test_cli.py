@@ -54,6 +54,7 @@ def test_variants_have_their_own_files_and_seeds(tmp_path: Path) -> None:
     made = json.loads(done.stdout)
     assert [clip["recipe"]["seed"] for clip in made["clips"]] == [5, 6, 7]
     assert made["notes"][0]["code"] == "understood"
+    assert made["seconds_to_load"] >= 0
     assert files(tmp_path / "out") == {f"a-fox-{n}.{kind}" for n in (1, 2, 3) for kind in ("mp4", "png")}
     sheet = Image.open(tmp_path / "out" / "a-fox-1.png")
     assert sheet.width > 64 and np.asarray(sheet).std() > 5

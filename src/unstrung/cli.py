@@ -165,7 +165,9 @@ def _make(
         check_target(sheet, force, ".png")
     made = []
     with _Talk(quiet=as_json) as talk:
+        since = time.perf_counter()
         opened = engine.open_model(request.model, device)
+        loading = round(time.perf_counter() - since, 3)
         for i, path in enumerate(paths):
             asked = replace(request, seed=first.seed + i)
             clip, recipe = engine.generate(asked, talk.emit, model=opened)
@@ -179,7 +181,7 @@ def _make(
             talk.say(f"{path}  ({clip.seconds:g} s, {clip.width}x{clip.height}, seed {recipe.seed})")
         opened.close()
     if as_json:
-        _print_json({"clips": made, "notes": talk.notes})
+        _print_json({"clips": made, "notes": talk.notes, "seconds_to_load": loading})
 
 
 def _size(size: str | None, resolution: Resolution | None, aspect: Aspect | None) -> tuple[int | None, int | None]:
