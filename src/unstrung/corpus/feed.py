@@ -17,7 +17,7 @@ def drawn(draw: Callable[..., None], *args: Any, ahead: int = 8) -> Generator[An
     """
     context = mp.get_context("spawn")
     results = context.Queue(maxsize=ahead)
-    worker = context.Process(target=_undisturbed, args=(draw, args, results), daemon=True)
+    worker = context.Process(target=undisturbed, args=(draw, args, results), daemon=True)
     worker.start()
     try:
         while True:
@@ -36,7 +36,8 @@ def patient_get(results: Any, workers: list[Any]) -> Any:
                 raise RuntimeError("A process that draws for the training has died; its error is above.") from None
 
 
-def _undisturbed(draw: Callable[..., None], args: tuple[Any, ...], results: Any) -> None:
+def undisturbed(draw: Callable[..., None], args: tuple[Any, ...], results: Any) -> None:
+    """Run `draw(*args, results)` in a process that Ctrl-C does not end."""
     # Ctrl-C reaches every process of the terminal; only the one that learns decides what it means
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     draw(*args, results)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing as mp
 import random
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unstrung.corpus.feed import patient_get
+from unstrung.corpus.feed import patient_get, undisturbed
 from unstrung.models.native.config import FRAMES
 from unstrung.train.config import Bucket, Phase, TrainConfig
 
@@ -68,7 +67,6 @@ class BatchMaker:
 
 
 def _work(config: TrainConfig, tasks: Any, results: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's to hear: it saves, then ends this process
     maker = BatchMaker(config)
     while (task := tasks.get()) is not None:
         results.put(maker.make(*task))
@@ -78,7 +76,9 @@ def batches(config: TrainConfig, step: int, samples: int) -> Iterator[Batch]:
     """Yield the batches of a run from `step` on, made ahead by `config.workers` processes."""
     context = mp.get_context("spawn")
     tasks, results = context.Queue(), context.Queue()
-    workers = [context.Process(target=_work, args=(config, tasks, results), daemon=True) for _ in range(config.workers)]
+    workers = [
+        context.Process(target=undisturbed, args=(_work, (config, tasks), results), daemon=True) for _ in range(config.workers)
+    ]
     for worker in workers:
         worker.start()
     made: dict[int, Batch] = {}

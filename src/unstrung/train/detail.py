@@ -108,14 +108,14 @@ class DetailTrainer:
         self.net.to(self.device)
         self.adam = torch.optim.AdamW(self.net.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
         self.generator = torch.Generator().manual_seed(seed)
-        self.warm = 0
+        self.began = self.step  # of the optimizer, whose warm-up begins anew with given weights
 
-    def take(self, drawn: list[Any], share_done: float) -> float:
+    def take(self, crops: list[Any], share_done: float) -> float:
         """Learn from crops and return their loss; `share_done` of the time is over."""
-        self.warm += 1
+        warmth = min(1.0, (self.step - self.began + 1) / 50)
         for group in self.adam.param_groups:
-            group["lr"] = LEARNING_RATE * min(1.0, self.warm / 50) * (1 - share_done) + 1e-5
-        a, b, share, between = (torch.from_numpy(np.concatenate(part)) for part in zip(*drawn, strict=True))
+            group["lr"] = LEARNING_RATE * warmth * (1 - share_done) + 1e-5
+        a, b, share, between = (torch.from_numpy(np.concatenate(part)) for part in zip(*crops, strict=True))
         large = torch.cat((a, b)).permute(0, 3, 1, 2).float() / 127.5 - 1
         small = F.avg_pool2d(large, SCALE)
         n = len(share)
