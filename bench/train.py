@@ -39,7 +39,7 @@ def main() -> None:
             times = []
             for _ in range(args.steps + 1):
                 begin = time.perf_counter()
-                trainer.take(batch, 0.0)
+                trainer.take(batch)
                 times.append(time.perf_counter() - begin)
             step = statistics.median(times[1:])  # the first step compiles
             rows.append(

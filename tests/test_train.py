@@ -23,8 +23,9 @@ from unstrung.models.native.model import NativeModel
 from unstrung.train.checkpoint import export_weights, import_weights, load_checkpoint, save_checkpoint
 from unstrung.train.config import Bucket, Phase, TrainConfig
 from unstrung.train.configs.nano import nano
-from unstrung.train.data import pick_bucket
+from unstrung.train.data import Batch, pick_bucket
 from unstrung.train.loop import Plan, Trainer
+from unstrung.train.loss import Sketch, training_loss
 from unstrung.train.noise import noise_levels
 
 RUN = """
@@ -39,7 +40,9 @@ if __name__ == "__main__":
     small, clip = Bucket(1, 32, 48, 8), Bucket(2, 32, 48, 4)
     phases = (Phase(100, ((small, 1.0),)), Phase(10**9, ((small, 0.5), (clip, 0.5))))
     config = TrainConfig("tiny", SIZES["tiny"], phases, warmup=4, compile="compile" in sys.argv)
-    plan = Plan(hours=1, folder=Path(sys.argv[1]), save_minutes=float(sys.argv[3]), test_steps=10, steps=int(sys.argv[2]))
+    cooldown = int(sys.argv[4]) if sys.argv[4:] and sys.argv[4].isdigit() else None
+    folder, steps = Path(sys.argv[1]), int(sys.argv[2])
+    plan = Plan(hours=1, folder=folder, save_minutes=float(sys.argv[3]), test_steps=10, steps=steps, cooldown=cooldown)
     train(config, plan, lambda text: print(text, flush=True), lambda trainer: None)
 """
 
@@ -52,10 +55,12 @@ def environment(stills: Path, tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "UNSTRUNG_CACHE": str(cache), "OMP_WAIT_POLICY": "passive"}
 
 
-def start(tmp_path: Path, environment: dict[str, str], folder: str, steps: int, save_minutes: float) -> subprocess.Popen[bytes]:
+def start(
+    tmp_path: Path, environment: dict[str, str], folder: str, steps: int, save_minutes: float, *more: str
+) -> subprocess.Popen[bytes]:
     script = tmp_path / "run.py"
     script.write_text(RUN)
-    return subprocess.Popen([sys.executable, script, tmp_path / folder, str(steps), str(save_minutes)], env=environment)
+    return subprocess.Popen([sys.executable, script, tmp_path / folder, str(steps), str(save_minutes), *more], env=environment)
 
 
 def rows(folder: Path) -> list[dict[str, float]]:
@@ -94,6 +99,43 @@ def test_a_killed_run_goes_on_with_the_same_losses(tmp_path: Path, environment: 
         assert all(torch.equal(a, second[part][name]) for name, a in first[part].items())
     held_out = [row["held_out"] for row in rows(tmp_path / "whole") if "held_out" in row]
     assert held_out[-1] < held_out[0], "it learns"
+
+
+def test_a_run_that_is_killed_while_it_cools_cools_on(tmp_path: Path, environment: dict[str, str]) -> None:
+    assert start(tmp_path, environment, "whole", 100, 100, "20").wait(300) == 0
+    victim = start(tmp_path, environment, "killed", 100, 0, "20")
+    wait_for_step(victim, tmp_path / "killed", 9)
+    victim.kill()
+    victim.wait()
+    assert start(tmp_path, environment, "killed", 100, 0, "20").wait(300) == 0
+    expected = {row["step"]: row["loss"] for row in rows(tmp_path / "whole")}
+    assert max(expected) == 20, "it stops when it is cold"
+    assert all(row["loss"] == expected[row["step"]] for row in rows(tmp_path / "killed"))
+    assert max(row["step"] for row in rows(tmp_path / "killed")) == 20
+
+
+def test_a_new_sketch_teaches_the_network_nothing_until_it_can_read() -> None:
+    config = TrainConfig("x", SIZES["tiny"], (), compile=False)
+    rng = np.random.default_rng(0)
+    batch = Batch(
+        0, rng.integers(0, 256, (6, 4, 32, 48, 3), np.uint8), rng.integers(0, 256, (6, 4, 32, 48), np.uint8),
+        rng.standard_normal((6, 8, 384)).astype(np.float16), np.ones((6, 8), np.float32),
+    )  # fmt: skip
+    model, sketch, device = NativeModel(config.model), Sketch(config.model), torch.device("cpu")
+
+    def gradients(**changes: float) -> list[torch.Tensor]:
+        model.zero_grad()
+        changed = dataclasses.replace(config, finished_share=0.5, **changes)
+        training_loss(model, sketch, batch, changed, torch.Generator().manual_seed(0), device).backward()
+        return [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+    # other noise for those that are only sketched changes nothing of what is learned, until the sketch has weights
+    plain, other = gradients(), gradients(sketch_mean=4.0)
+    assert all(torch.equal(a, b) for a, b in zip(plain, other, strict=True))
+    assert sketch.out.weight.grad is not None and sketch.out.weight.grad.abs().max() > 0
+    torch.nn.init.normal_(sketch.out.weight, std=0.1)
+    plain, other = gradients(), gradients(sketch_mean=4.0)
+    assert not torch.equal(plain[0], other[0])
 
 
 def test_sigterm_saves(tmp_path: Path, environment: dict[str, str]) -> None:

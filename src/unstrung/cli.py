@@ -330,6 +330,7 @@ def doctor(as_json: Json = False) -> None:
 @data_app.command("toyworld")
 def data_toyworld(
     folder: Annotated[Path | None, typer.Option(help="Where to keep it; default: the user's cache.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Fetch the toy world's art (750 MB, with npm), check it, and make it ready to train with."""
     from unstrung.corpus.toyworld.art import fetch, open_atlas
@@ -338,7 +339,7 @@ def data_toyworld(
     place = fetch(folder, _say)
     _say("unpacking the frames")
     open_atlas(art_names(), folder=place)
-    print(place)
+    _print_json({"folder": str(place), "works": len(art_names())}) if as_json else print(place)
 
 
 @train_app.command("nano")
@@ -346,8 +347,11 @@ def train_nano(
     hours: Annotated[float, typer.Option(min=0.001, help="How long to train.")] = 2.0,
     folder: Annotated[Path, typer.Option(help="Logs, checkpoints and sample sheets.")] = Path("runs/nano"),
     start_from: Annotated[Path | None, typer.Option("--from", help="Weights to begin with: a file, or 'shipped'.")] = None,
-    cooldown: Annotated[bool, typer.Option("--cooldown", help="Let the learning rate fall to nothing over these hours.")] = False,
+    cooldown: Annotated[
+        int | None, typer.Option(min=1, help="Let the learning rate fall to nothing over so many steps, then stop.")
+    ] = None,
     sample_minutes: Annotated[float, typer.Option(help="Minutes between sample sheets.")] = 20,
+    as_json: Json = False,
 ) -> None:
     """Train the built-in model, from its last checkpoint where there is one."""
     _need_torch()
@@ -361,6 +365,8 @@ def train_nano(
     plan = Plan(hours=hours, folder=folder, start_from=start_from, cooldown=cooldown, sample_minutes=sample_minutes)
     trainer = train(nano(), plan, _say, report_run)
     report_run(trainer)
+    if as_json:
+        _print_json({"folder": str(folder), "step": trainer.step, "samples": trainer.samples, "hours": round(trainer.hours, 4)})
     _say(f"stopped at step {trainer.step}; go on with: unstrung train nano --hours {hours:g} --folder {folder}")
 
 
@@ -368,6 +374,7 @@ def train_nano(
 def train_export(
     folder: Annotated[Path, typer.Option(help="The run to take the weights from.")] = Path("runs/nano"),
     target: Annotated[Path | None, typer.Option(help="Where to put them; default: into the package.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Write a run's mean weights, with their vocabulary and credits, as the built-in model."""
     _need_torch()
@@ -375,7 +382,8 @@ def train_export(
     from unstrung.train.configs.nano import nano
     from unstrung.train.export import export
 
-    print(export(nano(), folder, target or FOLDER))
+    weights = export(nano(), folder, target or FOLDER)
+    _print_json({"weights": str(weights)}) if as_json else print(weights)
 
 
 @train_app.command("detail")
@@ -383,24 +391,28 @@ def train_detail(
     minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 45,
     folder: Annotated[Path, typer.Option(help="Log of the run.")] = Path("runs/detail"),
     start_from: Annotated[Path | None, typer.Option("--from", help="Weights to begin with.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Train the film network, which makes large pictures and more of them from what nano draws."""
     _need_torch()
     from unstrung.train.detail import train_detail as learn
 
-    print(learn(minutes, folder, _say, start_from))
+    weights = learn(minutes, folder, _say, start_from)
+    _print_json({"weights": str(weights)}) if as_json else print(weights)
 
 
 @train_app.command("reader")
 def train_reader(
     minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 45,
     folder: Annotated[Path, typer.Option(help="Log and weights of the run.")] = Path("runs/reader"),
+    as_json: Json = False,
 ) -> None:
     """Train the reader: the small network that judges films by reading who is where, when, and going which way."""
     _need_torch()
     from unstrung.eval.learn import train_reader as learn
 
-    print(learn(minutes, folder, _say))
+    weights = learn(minutes, folder, _say)
+    _print_json({"weights": str(weights)}) if as_json else print(weights)
 
 
 @eval_app.command("nano")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from unstrung.models.native.config import NativeConfig
+from unstrung.models.native.config import CONTEXT, WINDOW, NativeConfig
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,13 @@ class TrainConfig:
     phases: tuple[Phase, ...]
     fps: int = 8
     seed: int = 0
-    text_tokens: int = 40  # captions are padded to this length, and cut there
+    text_tokens: int = 48  # captions are padded to this length: the longest has 43
     drop_text: float = 0.1
     noise_mean: float = 1.4  # of the logit-normal noise level: above 0 leans to noise, the more so the longer the window
     noise_spread: float = 1.2
+    finished_share: float = 1 / 2  # of a batch goes through the whole network; the rest is sketched, at a high level of noise:
+    sketch_mean: float = 2.2
+    sketch_spread: float = 1.0
     subject_weight: float = 3.0  # how much more an actor's pixel counts than the backdrop's, where there is little noise
     muon_lr: float = 2e-3
     adam_lr: float = 1e-3
@@ -46,8 +49,8 @@ class TrainConfig:
     warmup: int = 100
     clip: float = 1.0
     ema: float = 0.998
-    window: int = 4  # latent frames that are drawn together when it is sampled, of which
-    context: int = 2  # so many are the end of what is there already
+    window: int = WINDOW
+    context: int = CONTEXT
     workers: int = 1
     compile: bool = True
 

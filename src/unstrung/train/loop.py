@@ -15,15 +15,12 @@ from torch import Tensor, nn
 
 from unstrung.corpus.feed import asked_to_stop
 from unstrung.errors import UnstrungError
-from unstrung.models.native.config import CHANNELS, FRAMES
 from unstrung.models.native.model import NativeModel
 from unstrung.train.checkpoint import import_weights, load_checkpoint, save_checkpoint
 from unstrung.train.config import Bucket, TrainConfig
 from unstrung.train.data import HELD_OUT_START, Batch, BatchMaker, batches
 from unstrung.train.ema import Ema
-from unstrung.train.noise import noise_levels
-
-SIGMA_FLOOR = 0.1  # of the v-loss: below this level a mistake weighs no more
+from unstrung.train.loss import Sketch, held_out_loss, training_loss
 
 
 @dataclass(frozen=True)
@@ -36,36 +33,8 @@ class Plan:
     save_minutes: float = 10
     sample_minutes: float = 20
     test_steps: int = 200
-    cooldown: bool = False  # let the learning rate fall to nothing over these hours
+    cooldown: int | None = None  # let the learning rate fall to nothing over so many steps, then stop
     steps: int | None = None  # stop after this step, whatever the time
-
-
-def loss_of(
-    model: Callable[..., Tensor],
-    batch: Batch,
-    config: TrainConfig,
-    generator: torch.Generator,
-    device: torch.device,
-    weigh: bool = True,
-) -> Tensor:
-    """Return the v-loss of a batch: mean of ((x0_hat - x0) / sigma)^2 over the frames to be learned."""
-    video = torch.from_numpy(batch.video).to(device)
-    b, frames, h, w, _ = video.shape
-    t = frames // FRAMES
-    x0 = video.view(b, t, FRAMES, h, w, 3).permute(0, 2, 5, 1, 3, 4).reshape(b, CHANNELS, t, h, w).float() / 127.5 - 1
-    sigma, learn = (a.to(device) for a in noise_levels(b, t, config.noise_mean, config.noise_spread, generator))
-    noise = torch.randn(x0.shape, generator=generator).to(device)
-    level = sigma[:, None, :, None, None]
-    text, text_mask = (torch.from_numpy(a).float().to(device) for a in (batch.text, batch.text_mask))
-    with autocast(device):
-        guess = model((1 - level) * x0 + level * noise, sigma, text, text_mask).float()
-    error = (guess - x0).square().unflatten(1, (FRAMES, 3)).mean(2)  # b 4 t h w
-    if weigh and config.subject_weight != 1:
-        mask = torch.from_numpy(batch.mask).to(device).view(b, t, FRAMES, h, w).transpose(1, 2).float() / 255
-        # in much noise nobody knows where the actor is: to weigh its pixels there would smear it over the picture
-        error = error * (1 + (config.subject_weight - 1) * (1 - level) * mask)
-    error = error.mean(dim=(1, 3, 4)) / sigma.clamp(min=SIGMA_FLOOR).square()  # b t
-    return (error * learn).sum() / learn.sum()
 
 
 def inner_weights(model: NativeModel) -> list[Tensor]:
@@ -99,6 +68,7 @@ class Trainer:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(config.seed)
         self.model = NativeModel(config.model).to(self.device)
+        self.sketch = Sketch(config.model).to(self.device)
         self.step, self.samples, self.hours = 0, 0, 0.0
         state = load_checkpoint(plan.folder)
         if state is not None and plan.start_from is not None:
@@ -112,7 +82,7 @@ class Trainer:
         # as matrices, which is all that Muon takes: the same memory, seen flat
         self.flat = [(p, nn.Parameter(p.detach().flatten(1))) for p in inner]
         ids = {id(p) for p in inner}
-        others = [p for p in self.model.parameters() if id(p) not in ids]
+        others = [p for p in (*self.model.parameters(), *self.sketch.parameters()) if id(p) not in ids]
         self.muon = torch.optim.Muon(
             [f for _, f in self.flat],
             lr=config.muon_lr,
@@ -122,13 +92,17 @@ class Trainer:
         )
         self.adam = torch.optim.AdamW(others, lr=config.adam_lr, betas=(0.9, 0.95), weight_decay=0.0)
         self.began = self.step  # of the optimizers, whose warm-up begins anew with shipped weights
+        self.cooling: tuple[int, int] | None = None  # the steps between which the learning rate falls to nothing
         if state is not None:
             self.restore(state)
+        if plan.cooldown and self.cooling is None:
+            self.cooling = (self.step, self.step + plan.cooldown)
         if config.compile and can_compile(self.device, say):
             for block in self.model.blocks:
                 block.compile()
             # a program for each shape: one for all is slower, and the whole network at once fails to compile
-            self.model.head = torch.compile(self.model.head, dynamic=False)  # type: ignore[method-assign]
+            self.model.draft = torch.compile(self.model.draft, dynamic=False)  # type: ignore[method-assign]
+            self.model.finish = torch.compile(self.model.finish, dynamic=False)  # type: ignore[method-assign]
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a checkpoint; raise `UnstrungError` for one of another network."""
@@ -141,10 +115,13 @@ class Trainer:
             )
         self.model.load_state_dict(state["model"])
         self.ema.model.load_state_dict(state["ema"])
+        self.sketch.load_state_dict(state["sketch"])
         self.muon.load_state_dict(state["muon"])
         self.adam.load_state_dict(state["adam"])
         self.step, self.samples, self.hours = state["step"], state["samples"], state["hours"]
         self.began = state["began"]
+        if self.plan.cooldown and state["cooling"]:  # a run that was stopped while it cooled cools on
+            self.cooling = tuple(state["cooling"])
         self.say(f"going on from step {self.step}: {self.samples:,} samples, {self.hours:.1f} h")
 
     def save(self) -> None:
@@ -153,22 +130,28 @@ class Trainer:
         Noise, data and their order are functions of seed, step and sample number, so no generator's state is kept.
         """
         state = {
-            "model": self.model.state_dict(), "ema": self.ema.model.state_dict(), "muon": self.muon.state_dict(),
-            "adam": self.adam.state_dict(), "step": self.step, "samples": self.samples, "hours": self.hours,
-            "began": self.began, "config": self.config.to_dict(),
+            "model": self.model.state_dict(), "ema": self.ema.model.state_dict(), "sketch": self.sketch.state_dict(),
+            "muon": self.muon.state_dict(), "adam": self.adam.state_dict(), "step": self.step, "samples": self.samples,
+            "hours": self.hours, "began": self.began, "cooling": self.cooling, "config": self.config.to_dict(),
         }  # fmt: skip
         save_checkpoint(self.plan.folder / "last.pt", state)
 
-    def take(self, batch: Batch, share_done: float) -> float:
-        """Learn from one batch and return its loss; `share_done` of this run's time is over."""
+    def rate(self) -> float:
+        """Return the share of the full learning rate that the next step takes: less while warming up and cooling down."""
         rate = min(1.0, (self.step - self.began + 1) / self.config.warmup)
-        if self.plan.cooldown:
-            rate *= max(0.02, 1 - share_done)
+        if self.cooling:
+            first, last = self.cooling
+            rate *= max(0.02, (last - self.step) / (last - first))
+        return rate
+
+    def take(self, batch: Batch) -> float:
+        """Learn from one batch and return its loss."""
         for optimizer, lr in ((self.muon, self.config.muon_lr), (self.adam, self.config.adam_lr)):
             for group in optimizer.param_groups:
-                group["lr"] = lr * rate
+                group["lr"] = lr * self.rate()
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
-        loss = loss_of(self.model, batch, self.config, generator, self.device)
+        with autocast(self.device):
+            loss = training_loss(self.model, self.sketch, batch, self.config, generator, self.device)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         for parameter, flat in self.flat:
@@ -177,6 +160,7 @@ class Trainer:
         self.muon.step()
         self.adam.step()
         self.model.zero_grad()
+        self.sketch.zero_grad()
         self.step += 1
         self.samples += len(batch.video)
         self.ema.update(self.model, self.step)
@@ -185,7 +169,8 @@ class Trainer:
     @torch.no_grad()
     def test(self, batch: Batch) -> float:
         """Return the mean model's loss on held-out scenes, always with the same noise and without weights."""
-        return float(loss_of(self.ema.model, batch, self.config, torch.Generator().manual_seed(1), self.device, weigh=False))
+        with autocast(self.device):
+            return float(held_out_loss(self.ema.model, batch, self.config, self.device))
 
 
 def train(config: TrainConfig, plan: Plan, say: Callable[[str], None], on_sample: Callable[[Trainer], None]) -> Trainer:
@@ -199,7 +184,7 @@ def train(config: TrainConfig, plan: Plan, say: Callable[[str], None], on_sample
     with (plan.folder / "log.jsonl").open("a") as log, asked_to_stop() as stop:
         try:
             for batch in batches(config, trainer.step, trainer.samples):
-                loss = trainer.take(batch, (time.monotonic() - start) / 3600 / plan.hours)
+                loss = trainer.take(batch)
                 now = time.monotonic()
                 trainer.hours += (now - last) / 3600
                 losses.append(loss)
@@ -220,7 +205,8 @@ def train(config: TrainConfig, plan: Plan, say: Callable[[str], None], on_sample
                 if now - sampled > 60 * plan.sample_minutes:
                     on_sample(trainer)
                     sampled = now
-                if stop() or now - start > 3600 * plan.hours or trainer.step == plan.steps:
+                cold = trainer.cooling is not None and trainer.step >= trainer.cooling[1]
+                if stop() or cold or now - start > 3600 * plan.hours or trainer.step == plan.steps:
                     break
                 last = time.monotonic()
         finally:

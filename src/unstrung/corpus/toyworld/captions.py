@@ -24,7 +24,8 @@ def caption(scene: Scene, seed: int) -> str:
     """Write a caption of a scene; another seed words it another way, and may leave out what goes without saying."""
     rng = random.Random(f"caption {seed}")
     full = rng.random()  # how much is said
-    present = rng.random() < 0.55
+    # "a dog runs", but "a close-up of a dog running"
+    present = rng.random() < 0.55 and not FRAMINGS[scene.framing][0]
     who = _actors(scene, rng, present, full)
     parts = [who]
     place = rng.choice(PLACES[scene.place])
@@ -76,9 +77,9 @@ def _actor(scene: Scene, actor: Actor, rng: random.Random, present: bool, full: 
         verb = rng.choice(ACTIONS[actor.action][0 if present else 1])
     words = [article, name, verb]
     if subject.facing or actor.action in TRAVELS:
-        if actor.action in TRAVELS and rng.random() < 0.35 + 0.4 * full:
+        if actor.action in TRAVELS and rng.random() < 0.55 + 0.4 * full:
             words.append(rng.choice(DIRECTIONS[actor.direction]))
-        elif subject.facing and rng.random() < 0.12:
+        elif subject.facing and rng.random() < 0.35:
             words.append(f"facing {actor.direction}")
     if actor.action not in TRAVELS and scene.framing != "close" and rng.random() < 0.1 + 0.4 * full:
         words.append(rng.choice(POSITIONS[position_word(actor.x)]))

@@ -18,10 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unstrung.models.native.config import CHANNELS, PATCH, TIMES_BELOW, NativeConfig
+from unstrung.models.native.config import CHANNELS, PATCH, NativeConfig
 from unstrung.models.native.positions import PLACE_FEATURES, places, rotary
 
 MASKED = -1e4
+Skips = tuple[Tensor, Tensor, Tensor]  # noisy pixels and features at half the size, features at a quarter
 
 
 def rms_norm(x: Tensor) -> Tensor:
@@ -33,6 +34,14 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn pairs of channels by the angles of their tokens: x (b heads n 64), cos and sin (n 32)."""
     first, second = x.chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, first * sin + second * cos), dim=-1)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """Attend: q (b heads n 64) to k and v (b heads l+n 64), with a bias on what is attended to (b 1 1 l+n)."""
+    if not q.is_cpu:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    # for so few tokens, PyTorch's own takes two to three times as long on a CPU, forward and backward
+    return torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2) + bias, dim=-1) @ v
 
 
 def noise_features(sigma: Tensor, size: int = 256) -> Tensor:
@@ -65,7 +74,7 @@ class Block(nn.Module):
         text_k, text_v = self.text_kv(text).view(b, -1, 2, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
         q, k, text_k = rotate(rms_norm(q) * self.sharpness, cos, sin), rotate(rms_norm(k), cos, sin), rms_norm(text_k)
         k, v = torch.cat((text_k, k), dim=2), torch.cat((text_v, v), dim=2)  # b heads l+n 64
-        h = F.scaled_dot_product_attention(q, k.to(q.dtype), v, attn_mask=bias)  # b heads n 64
+        h = attend(q, k.to(q.dtype), v, bias)  # b heads n 64
         x = x + gate_a * self.out(h.transpose(1, 2).reshape(b, t, s, d))
         h = rms_norm(x) * (1 + scale_m) + shift_m
         gate, up = self.gate_up(h).chunk(2, dim=-1)
@@ -90,20 +99,24 @@ class Refine(nn.Module):
 
 
 class Below(nn.Module):
-    """Refine features at half their size, where a convolution sees four times as much: fold, refine, unfold, add."""
+    """Refine features at half their size, where a convolution sees four times as much: fold, refine; unfold and add."""
 
-    def __init__(self, channels: int, inner: int, width: int) -> None:
+    def __init__(self, channels: int, inner: int, width: int, refined: int) -> None:
         super().__init__()
         self.fold = nn.Conv2d(4 * channels, inner, 1)
-        self.refine = nn.ModuleList(Refine(inner, width) for _ in range(TIMES_BELOW))
+        self.refine = nn.ModuleList(Refine(inner, width) for _ in range(refined))
         self.unfold = nn.Conv2d(inner, 4 * channels, 1)
 
     def forward(self, y: Tensor, cond: Tensor) -> Tensor:
-        """Take features (bt c h w) and what they hear of noise and text (b t d); give features."""
+        """Take features (bt c h w) and what they hear of noise and text (b t d); give what is seen below (bt inner h/2 w/2)."""
         below = self.fold(F.pixel_unshuffle(y, 2))
         for refine in self.refine:
             below = refine(below, cond)
-        return y + F.pixel_shuffle(self.unfold(F.silu(below)), 2)
+        return F.silu(below)
+
+    def join(self, y: Tensor, below: Tensor) -> Tensor:
+        """Bring what was seen below back to the features (bt c h w)."""
+        return y + F.pixel_shuffle(self.unfold(below), 2)
 
 
 class NativeModel(nn.Module):
@@ -126,7 +139,7 @@ class NativeModel(nn.Module):
         self.head_in = nn.Linear(c.width, 16 * c.quarter)
         self.film = nn.Linear(c.width, 2 * (c.quarter + c.half))
         self.head_quarter = nn.Conv2d(2 * c.quarter, c.quarter, 3, padding=1)
-        self.below_quarter = Below(c.quarter, c.eighth, c.width)
+        self.below_quarter = Below(c.quarter, c.eighth, c.width, c.refined)
         self.refine_quarter = Refine(c.quarter, c.width)
         self.head_up = nn.Conv2d(c.quarter, 2 * c.half, 3, padding=1)
         self.head_half = nn.Conv2d(c.half + 4 * CHANNELS, c.half, 3, padding=1)
@@ -157,6 +170,13 @@ class NativeModel(nn.Module):
 
         x (b c t h w) in -1..1 plus noise; sigma (b t) from 0 clean to 1 noise; text (b l 384) and its mask (b l).
         """
+        tokens, cond, skips = self.body(x, sigma, text, text_mask)
+        y, below = self.draft(tokens, cond, skips[2], x.shape[3] // PATCH, x.shape[4] // PATCH)
+        video: Tensor = self.finish(y, below, cond, skips).unflatten(0, sigma.shape).transpose(1, 2)  # b c t h w
+        return video
+
+    def body(self, x: Tensor, sigma: Tensor, text: Tensor, text_mask: Tensor) -> tuple[Tensor, Tensor, Skips]:
+        """Say what is where: tokens (b t s d), what they heard of noise and text (b t d), and the stem's features."""
         t, h, w = x.shape[2], x.shape[3] // PATCH, x.shape[4] // PATCH
         cos, sin = (torch.from_numpy(a).to(x.device) for a in rotary(t, h, w, self.config.head_width))  # n 32
         bias = (1 - text_mask.float()) * MASKED  # b l
@@ -169,7 +189,7 @@ class NativeModel(nn.Module):
         tokens = tokens + self.place(torch.from_numpy(places(h, w)).to(x.device))
         for block in self.blocks:
             tokens = block(tokens, mod, text, bias.to(tokens.dtype), cos, sin)
-        return self.head(tokens, cond, skips, h, w)  # b c t h w
+        return tokens, cond, skips
 
     def condition(self, sigma: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
         """Join noise levels and the mean of the text into one vector a latent frame, (b t d)."""
@@ -177,7 +197,7 @@ class NativeModel(nn.Module):
         noise = self.noise_out(F.silu(self.noise_in(noise_features(sigma))))  # b t d
         return F.silu(noise + self.text_pool(pooled)[:, None])
 
-    def stem(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    def stem(self, x: Tensor) -> tuple[Tensor, Skips]:
         """Turn pixels into tokens (b t s d), and keep the features on the way for the head."""
         b, _, t, _, _ = x.shape
         half = F.pixel_unshuffle(x.transpose(1, 2).flatten(0, 1), 2)  # bt 4c h/2 w/2
@@ -187,23 +207,25 @@ class NativeModel(nn.Module):
         patches = F.pixel_unshuffle(quarter, 4).flatten(2).transpose(1, 2)  # bt s 16q
         return self.stem_out(patches).unflatten(0, (b, t)), (half, near, quarter)
 
-    def head(self, tokens: Tensor, cond: Tensor, skips: tuple[Tensor, Tensor, Tensor], h: int, w: int) -> Tensor:
-        """Turn tokens and the stem's features into clean pixels (b c t h w)."""
-        b, t, _, _ = tokens.shape
-        half, near, quarter = skips
-        c = self.config
+    def draft(self, tokens: Tensor, cond: Tensor, quarter: Tensor, h: int, w: int) -> tuple[Tensor, Tensor]:
+        """Turn tokens into features at a quarter (bt q h/4 w/4) and at an eighth of the size (bt e h/8 w/8)."""
         shift, scale = self.last_modulation(cond).unsqueeze(2).chunk(2, dim=-1)  # b t 1 d
         film = self.film(cond).flatten(0, 1)[..., None, None]  # bt 2q+2half 1 1
-        scale_q, shift_q, scale_h, shift_h = film.split((c.quarter, c.quarter, c.half, c.half), dim=1)
+        scale_q, shift_q = film[:, : 2 * self.config.quarter].chunk(2, dim=1)
         y = self.head_in(rms_norm(tokens) * (1 + scale) + shift)  # b t s 16q
         y = y.flatten(0, 1).transpose(1, 2).unflatten(2, (h, w))  # bt 16q h/16 w/16
         y = y.contiguous(memory_format=torch.channels_last)
         y = torch.cat((F.pixel_shuffle(y, 4), quarter), dim=1)  # bt 2q h/4 w/4
         y = F.silu(self.head_quarter(y) * (1 + scale_q) + shift_q)
-        y = self.refine_quarter(self.below_quarter(y, cond), cond)
+        return y, self.below_quarter(y, cond)
+
+    def finish(self, y: Tensor, below: Tensor, cond: Tensor, skips: Skips) -> Tensor:
+        """Turn features at a quarter and at an eighth of the size, and the stem's, into clean pixels (bt c h w)."""
+        half, near, _ = skips
+        film = self.film(cond).flatten(0, 1)[..., None, None]  # bt 2q+2half 1 1
+        scale_h, shift_h = film[:, 2 * self.config.quarter :].chunk(2, dim=1)
+        y = self.refine_quarter(self.below_quarter.join(y, below), cond)
         y = F.pixel_shuffle(F.silu(self.head_up(y)), 2)  # bt half/2 h/2 w/2
         y = F.silu(self.head_half(torch.cat((y, near, half.to(y.dtype)), dim=1)) * (1 + scale_h) + shift_h)
         y = self.refine_half(y, cond)
-        y = F.pixel_shuffle(self.head_out(y), 2)  # bt c h w
-        video: Tensor = y.unflatten(0, (b, t)).transpose(1, 2)
-        return video
+        return F.pixel_shuffle(self.head_out(y), 2)

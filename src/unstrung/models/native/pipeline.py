@@ -21,7 +21,7 @@ from unstrung.errors import InvalidRequest, MissingWeights
 from unstrung.events import Emit, Note, Preview, Progress
 from unstrung.media.clip import Clip
 from unstrung.models.native import codec
-from unstrung.models.native.config import CHANNELS, FRAMES
+from unstrung.models.native.config import CHANNELS, CONTEXT, FRAMES, WINDOW
 from unstrung.models.native.film import Detail, OpenVINODetail, to_film
 from unstrung.models.native.runtime import Array, Runtime
 from unstrung.models.native.text import MiniLM, TextEncoder
@@ -151,7 +151,7 @@ class NativePipeline:
         rng = np.random.default_rng(request.seed)
         noise = rng.standard_normal((CHANNELS, latent_frames, height, width)).astype(np.float32)
         latent = np.zeros_like(noise)
-        plan = windows(latent_frames, int(self._about.get("window", 4)), int(self._about.get("context", 2)))
+        plan = windows(latent_frames, int(self._about.get("window", WINDOW)), int(self._about.get("context", CONTEXT)))
         steps = request.num_inference_steps
         sigmas = SCHEDULES[str(request.options["schedule"])](steps)
         emit(Progress("prepare", 1, 1))

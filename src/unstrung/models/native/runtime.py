@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unstrung.errors import MissingWeights
-from unstrung.models.native.config import CHANNELS, PATCH, TIMES_BELOW, NativeConfig
+from unstrung.models.native.config import CHANNELS, PATCH, NativeConfig
 from unstrung.models.native.graph import Graph
 from unstrung.models.native.positions import places, rotary
 
@@ -228,7 +228,7 @@ class _Builder(Graph):
 
     def below(self, name: str, y: Any, cond: Any) -> Any:
         below = self.conv(f"{name}.fold", self.space_to_depth(y, 2))
-        for i in range(TIMES_BELOW):
+        for i in range(self.c.refined):
             below = self.refine(f"{name}.refine.{i}", below, cond, self.c.eighth)
         return self.ops.add(y, self.depth_to_space(self.conv(f"{name}.unfold", self.silu(below)), 2))
 
