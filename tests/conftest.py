@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,3 +25,41 @@ def stills() -> Path:
     if not list(folder.glob("fluent-emoji-3d-*")) and shutil.which("npm") is None:
         pytest.skip("npm is not installed, and the toy world's art comes with it")
     return fetch(folder, stills_only=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a PostgreSQL server that this session starts, on loopback; skips where none is installed."""
+    found = [*Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), *map(Path, filter(None, [shutil.which("pg_ctl")]))]
+    if not found:
+        pytest.skip("PostgreSQL's server is not installed")
+    bin_, folder = found[-1].parent, tmp_path_factory.mktemp("postgres")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    as_user: list[str] = []
+    if os.geteuid() == 0:  # which PostgreSQL refuses to run as
+        as_user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+        shutil.chown(folder, "nobody")
+        for parent in (folder.parent, folder.parent.parent):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    data = folder / "data"
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+    subprocess.run([*as_user, bin_ / "initdb", "-D", data, "-U", "unstrung", "-A", "trust"], check=True, capture_output=True)
+    subprocess.run([*as_user, bin_ / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log", "-w", "start"], check=True)
+    yield f"postgresql://unstrung@127.0.0.1:{port}"
+    subprocess.run([*as_user, bin_ / "pg_ctl", "-D", data, "-m", "immediate", "stop"], check=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a new and empty store, once of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/unstrung.db"
+    server = request.getfixturevalue("postgres")
+    from sqlalchemy import create_engine, text
+
+    name = f"test_{secrets.token_hex(6)}"
+    with create_engine(f"{server}/postgres".replace("://", "+psycopg://"), isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    return f"{server}/{name}"

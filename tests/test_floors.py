@@ -128,9 +128,9 @@ def test_manners(path: Path) -> None:
             raise AssertionError(f"{path.name}:{node.lineno}: no state at module level; make it in main and hand it down.")
 
 
-def test_verbs_are_short() -> None:
-    tree = ast.parse((SRC / "unstrung" / "cli.py").read_text())
-    for node in tree.body:
+@pytest.mark.parametrize("path", [p for p in MODULES if p.parent.name == "cli"], ids=module_name)
+def test_verbs_are_short(path: Path) -> None:
+    for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.FunctionDef) and any("command" in ast.unparse(d) for d in node.decorator_list):
             body = node.body[-1].end_lineno - node.body[0].lineno + 1  # type: ignore[operator]
             assert body <= 30, f"{node.name} has a body of {body} lines: a verb parses, calls one function, prints."

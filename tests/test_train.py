@@ -21,7 +21,7 @@ from unstrung.models.native.detail import DetailNet
 from unstrung.models.native.film import OpenVINODetail
 from unstrung.models.native.model import NativeModel
 from unstrung.train.checkpoint import export_weights, import_weights, load_checkpoint, save_checkpoint
-from unstrung.train.config import Bucket, Phase, TrainConfig
+from unstrung.train.config import Bucket, Levels, Phase, TrainConfig
 from unstrung.train.configs.nano import nano
 from unstrung.train.data import Batch, pick_bucket
 from unstrung.train.loop import Plan, Trainer
@@ -123,18 +123,18 @@ def test_a_new_sketch_teaches_the_network_nothing_until_it_can_read() -> None:
     )  # fmt: skip
     model, sketch, device = NativeModel(config.model), Sketch(config.model), torch.device("cpu")
 
-    def gradients(**changes: float) -> list[torch.Tensor]:
+    def gradients(mean: float) -> list[torch.Tensor]:
         model.zero_grad()
-        changed = dataclasses.replace(config, finished_share=0.5, **changes)
+        changed = dataclasses.replace(config, finished_share=0.5, sketched_noise=Levels(mean, 1.0))
         training_loss(model, sketch, batch, changed, torch.Generator().manual_seed(0), device).backward()
         return [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
     # other noise for those that are only sketched changes nothing of what is learned, until the sketch has weights
-    plain, other = gradients(), gradients(sketch_mean=4.0)
+    plain, other = gradients(2.0), gradients(4.0)
     assert all(torch.equal(a, b) for a, b in zip(plain, other, strict=True))
     assert sketch.out.weight.grad is not None and sketch.out.weight.grad.abs().max() > 0
     torch.nn.init.normal_(sketch.out.weight, std=0.1)
-    plain, other = gradients(), gradients(sketch_mean=4.0)
+    plain, other = gradients(2.0), gradients(4.0)
     assert not torch.equal(plain[0], other[0])
 
 
@@ -204,7 +204,7 @@ def test_weights_go_out_and_come_in(tmp_path: Path) -> None:
 
 
 def test_noise_patterns_cover_every_kind_of_conditioning() -> None:
-    sigma, learn = noise_levels(4000, 5, 0.8, 0.8, torch.Generator().manual_seed(0))
+    sigma, learn = noise_levels(4000, 5, Levels(0.8, 0.8), torch.Generator().manual_seed(0))
     assert ((sigma >= 0) & (sigma < 1)).all()
     given = learn == 0
     assert (sigma[given] <= 0.15).all() and (sigma[given] == 0).float().mean() > 0.5
@@ -213,7 +213,7 @@ def test_noise_patterns_cover_every_kind_of_conditioning() -> None:
     assert (1, 1, 1, 1, 1) in kinds and (0, 1, 1, 1, 1) in kinds and (1, 1, 1, 1, 0) in kinds and (1, 0, 1, 1, 1) in kinds
     spread = sigma[~given.any(1)].std(1)
     assert 0.05 < (spread > 0).float().mean() < 0.3, "some samples have a level for each frame"
-    sigma, learn = noise_levels(10, 1, 0.8, 0.8, torch.Generator().manual_seed(0))
+    sigma, learn = noise_levels(10, 1, Levels(0.8, 0.8), torch.Generator().manual_seed(0))
     assert sigma.shape == (10, 1) and (learn == 1).all()
 
 

@@ -48,6 +48,8 @@ class Job:
     status: Status = Status.QUEUED
     progress: int = 0  # per cent
     owner: str | None = None
+    draft: bool = False  # a quick try: goes before finals, within reason
+    estimate: float = 0.0  # seconds of work that it is thought to be
     started_at: float | None = None
     completed_at: float | None = None
     expires_at: float | None = None

@@ -6,11 +6,12 @@ import errno
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -110,6 +111,14 @@ def write_picture(picture: Image, path: Path, *, force: bool = False) -> Path:
     return path
 
 
+def copy_clip(source: Path, path: Path, *, force: bool = False) -> Path:
+    """Copy a clip's file as it is and return `path`; whole or absent, and refused, as `write_clip` writes and refuses."""
+    check_target(path, force)
+    with _whole(path, force) as part:
+        shutil.copyfile(source, part)
+    return path
+
+
 def read_clip(path: Path) -> Clip:
     """Read the first video of a file, in the colours that its tags say, and its sound, fitted to the same length.
 
@@ -138,7 +147,7 @@ def read_clip(path: Path) -> Clip:
                     pictures.append(frame)
         if not pictures:
             _damaged(path, "not one frame can be decoded")
-        rate = video.average_rate or video.guessed_rate or Fraction(24)
+        rate = float(video.average_rate or video.guessed_rate or 24)
         fps = max(1, round(rate))
         picks = _steady(pictures, fps)
         frames = np.empty((len(picks), pictures[0].height, pictures[0].width, 3), np.uint8)
@@ -164,6 +173,7 @@ def read_recipe(path: Path) -> Recipe:
             # Matroska keeps its tags' names in capitals, and some containers keep tags with the stream.
             tags = [container.metadata, *(stream.metadata for stream in container.streams)]
             text = next((value for tag in tags for key, value in tag.items() if key.lower() == "comment"), "")
+            text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         if not text and _is_cut_short(path):
             _damaged(path, "its end is missing")
         if not _may_be_recipe(text):
@@ -310,8 +320,10 @@ def _opened(path: Path) -> Iterator[InputContainer]:
     _check_source(path)
     # An absolute path, or FFmpeg would take "12:30.mp4" for an address.
     place = str(path.absolute())
+    # Bytes in tags that are no text come as surrogates; from version 19 on PyAV does so unasked.
+    lenient: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "surrogateescape"}
     try:
-        container = av.open(place, "r", options={"format_whitelist": FORMATS}, metadata_errors="replace")
+        container = av.open(place, "r", options={"format_whitelist": FORMATS}, **lenient)
     except (OSError, av.error.FFmpegError):
         if _looks_like_media(path):
             _damaged(path, "its head can't be read")

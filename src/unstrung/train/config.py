@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from unstrung.models.native.config import CONTEXT, WINDOW, NativeConfig
+from unstrung.models.native.config import NativeConfig
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,14 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class Levels:
+    """Noise levels from a logit-normal distribution: a mean above 0 leans to noise."""
+
+    mean: float
+    spread: float
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """A whole run: the model, what it sees in which order, and how it learns."""
 
@@ -37,11 +45,9 @@ class TrainConfig:
     seed: int = 0
     text_tokens: int = 48  # captions are padded to this length: the longest has 43
     drop_text: float = 0.1
-    noise_mean: float = 1.4  # of the logit-normal noise level: above 0 leans to noise, the more so the longer the window
-    noise_spread: float = 1.2
-    finished_share: float = 1 / 2  # of a batch goes through the whole network; the rest is sketched, at a high level of noise:
-    sketch_mean: float = 2.2
-    sketch_spread: float = 1.0
+    finished_share: float = 1 / 2  # of a batch goes through the whole network; the rest is sketched
+    finished_noise: Levels = Levels(1.4, 1.2)
+    sketched_noise: Levels = Levels(2.2, 1.0)
     subject_weight: float = 3.0  # how much more an actor's pixel counts than the backdrop's, where there is little noise
     muon_lr: float = 2e-3
     adam_lr: float = 1e-3
@@ -49,8 +55,6 @@ class TrainConfig:
     warmup: int = 100
     clip: float = 1.0
     ema: float = 0.998
-    window: int = WINDOW
-    context: int = CONTEXT
     workers: int = 1
     compile: bool = True
 

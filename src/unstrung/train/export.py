@@ -20,6 +20,7 @@ from unstrung.corpus.toyworld.vocabulary import (
     WEATHERS,
 )
 from unstrung.errors import UnstrungError
+from unstrung.models.native.config import CONTEXT, WINDOW
 from unstrung.models.native.text import MiniLM
 from unstrung.models.native.understand import Vocabulary
 from unstrung.train.checkpoint import export_weights, load_checkpoint
@@ -51,7 +52,7 @@ def export(config: TrainConfig, folder: Path, target: Path) -> Path:
     target.mkdir(parents=True, exist_ok=True)
     about: dict[str, Any] = {
         "step": state["step"], "samples": state["samples"], "hours": round(state["hours"], 2),
-        "window": config.window, "context": config.context,
+        "window": WINDOW, "context": CONTEXT,
     }  # fmt: skip
     path = target / f"{config.name}.safetensors"
     export_weights(path, state["ema"], config.model.to_dict(), about)

@@ -58,8 +58,8 @@ def add_noise(batch: Batch, config: TrainConfig, generator: torch.Generator, dev
     x0 = video.view(b, t, FRAMES, h, w, 3).permute(0, 2, 5, 1, 3, 4).reshape(b, CHANNELS, t, h, w).float() / 127.5 - 1
     mask = torch.from_numpy(batch.mask).to(device).view(b, t, FRAMES, h, w).transpose(1, 2).float() / 255
     parts = [
-        noise_levels(finished, t, config.noise_mean, config.noise_spread, generator),
-        noise_levels(b - finished, t, config.sketch_mean, config.sketch_spread, generator),
+        noise_levels(finished, t, config.finished_noise, generator),
+        noise_levels(b - finished, t, config.sketched_noise, generator),
     ]
     sigma, learn = (torch.cat(part).to(device) for part in zip(*parts, strict=True))
     level = sigma[:, None, :, None, None]

@@ -7,18 +7,20 @@ import math
 import torch
 from torch import Tensor
 
+from unstrung.train.config import Levels
+
 # how often a sample of several latent frames is of each kind
 KINDS = {"full": 0.5, "prefix": 0.25, "suffix": 0.08, "interior": 0.07, "own": 0.1}
 
 
-def noise_levels(b: int, t: int, mean: float, spread: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def noise_levels(b: int, t: int, levels: Levels, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw noise levels (b t) from 0 clean to 1 noise, and which frames are to be learned (b t, 0 or 1).
 
     One level for all frames; or the same with a clean prefix, suffix or random interior, given almost without noise;
     or a level of its own for every frame (diffusion forcing). Frames that are alike help one another out of the noise,
     so that what is decided in a window of t frames is decided at higher levels: the mean moves up by log(t) / 2.
     """
-    sigma = torch.sigmoid(mean + math.log(t) / 2 + spread * torch.randn(b, t, generator=generator))
+    sigma = torch.sigmoid(levels.mean + math.log(t) / 2 + levels.spread * torch.randn(b, t, generator=generator))
     learn = torch.ones(b, t)
     if t == 1:
         return sigma, learn

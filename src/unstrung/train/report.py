@@ -15,7 +15,7 @@ from unstrung.diffusion.guidance import cfg
 from unstrung.diffusion.samplers import sample_renoise
 from unstrung.diffusion.sigmas import shifted
 from unstrung.models.native import codec
-from unstrung.models.native.config import CHANNELS
+from unstrung.models.native.config import CHANNELS, WINDOW
 
 if TYPE_CHECKING:
     from unstrung.models.native.text import MiniLM
@@ -62,7 +62,7 @@ def sample_sheet(trainer: Trainer, encoder: MiniLM, steps: int = 10, scale: floa
         generator = torch.Generator().manual_seed(number)
 
         def fresh(generator: torch.Generator = generator) -> torch.Tensor:
-            return torch.randn(CHANNELS, trainer.config.window, 96, 160, generator=generator)
+            return torch.randn(CHANNELS, WINDOW, 96, 160, generator=generator)
 
         noise = fresh()
         latent = sample_renoise(velocity, noise, shifted(steps), noise=fresh, on_step=lambda *_: None)

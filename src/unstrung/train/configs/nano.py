@@ -21,7 +21,7 @@ def nano() -> TrainConfig:
         model=SIZES["nano"],
         phases=(
             Phase(until=70_000, weights=((WIDE, 0.9), (TALL, 0.05), (SQUARE, 0.05))),
-            Phase(until=600_000, weights=((WIDE, 0.62), (TALL, 0.05), (SQUARE, 0.05), (CLIP, 0.28))),
+            Phase(until=600_000, weights=((WIDE, 0.55), (TALL, 0.05), (SQUARE, 0.05), (CLIP, 0.35))),
             Phase(
                 until=10**12,
                 weights=(

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from unstrung.errors import InvalidRequest, MissingWeights, UnstrungError
+from unstrung.cli.jobs import enqueue, jobs_app, worker
+from unstrung.cli.learn import data_app, eval_app, train_app
+from unstrung.cli.talk import Json, Talk, print_json
+from unstrung.errors import InvalidRequest, UnstrungError
 
 if TYPE_CHECKING:
-    from unstrung.events import Emit
     from unstrung.recipe import Recipe
     from unstrung.request import Request
 
@@ -64,15 +66,12 @@ app = typer.Typer(
     help="Text to video that nobody can switch off: unstrung 'a red fox running through the snow at night'",
 )
 models_app = typer.Typer(no_args_is_help=True, help="See which models there are.")
-data_app = typer.Typer(no_args_is_help=True, help="Fetch what models are trained on.")
-train_app = typer.Typer(no_args_is_help=True, help="Train a model.")
-eval_app = typer.Typer(no_args_is_help=True, help="Measure a model.")
 app.add_typer(models_app, name="models")
 app.add_typer(data_app, name="data")
 app.add_typer(train_app, name="train")
 app.add_typer(eval_app, name="eval")
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+app.add_typer(jobs_app, name="jobs")
+app.command("worker")(worker)
 
 
 def main() -> None:
@@ -132,6 +131,7 @@ def generate(
     preview: Annotated[bool, typer.Option("--preview", help="Write a contact sheet beside the film, as PNG.")] = False,
     recipe: Annotated[bool, typer.Option("--recipe/--no-recipe", help="Keep in the file how it was made.")] = True,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    queue: Annotated[bool, typer.Option("--queue", help="Don't wait: put it into the queue, for 'unstrung worker'.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make a film from a sentence."""
@@ -142,6 +142,8 @@ def generate(
         prompt=prompt, negative_prompt=negative, model=model, width=width, height=height, seconds=seconds, fps=fps,
         num_inference_steps=steps, guidance_scale=guidance, sampler=sampler, seed=seed,
     )  # fmt: skip
+    if queue:
+        return enqueue(request, variants, as_json)
     _make(request, variants, output, force, preview, recipe, device, as_json)
 
 
@@ -164,7 +166,7 @@ def _make(
     for sheet in sheets:
         check_target(sheet, force, ".png")
     made = []
-    with _Talk(quiet=as_json) as talk:
+    with Talk(quiet=as_json) as talk:
         since = time.perf_counter()
         opened = engine.open_model(request.model, device)
         loading = round(time.perf_counter() - since, 3)
@@ -181,7 +183,7 @@ def _make(
             talk.say(f"{path}  ({clip.seconds:g} s, {clip.width}x{clip.height}, seed {recipe.seed})")
         opened.close()
     if as_json:
-        _print_json({"clips": made, "notes": talk.notes, "seconds_to_load": loading})
+        print_json({"clips": made, "notes": talk.notes, "seconds_to_load": loading})
 
 
 def _size(size: str | None, resolution: Resolution | None, aspect: Aspect | None) -> tuple[int | None, int | None]:
@@ -221,7 +223,7 @@ def show(file: Annotated[Path, typer.Argument(help="A film that Unstrung made, o
 
     recipe = read_recipe(file)
     if as_json:
-        _print_json(json.loads(recipe.to_json()))
+        print_json(json.loads(recipe.to_json()))
         return
     out = recipe.output
     lines = {
@@ -260,12 +262,12 @@ def remake(
     recipe = read_recipe(file)
     if output is not None:
         check_target(output, force)
-    with _Talk(quiet=as_json) as talk:
+    with Talk(quiet=as_json) as talk:
         clip, again, identical = engine.remake(recipe, talk.emit, device=device)
         if output is not None:
             write_clip(clip, output, recipe=again, force=force)
     if as_json:
-        _print_json({"identical": identical, "recipe": json.loads(again.to_json()), "file": str(output) if output else None})
+        print_json({"identical": identical, "recipe": json.loads(again.to_json()), "file": str(output) if output else None})
     else:
         print("identical: every frame is the same" if identical else _difference(recipe, again))
 
@@ -285,7 +287,7 @@ def models_list(as_json: Json = False) -> None:
 
     known = [card for card, _ in cards().values()]
     if as_json:
-        _print_json([card.to_dict() for card in known])
+        print_json([card.to_dict() for card in known])
         return
     for card in known:
         print(f"{card.id:<10} {', '.join(card.tasks):<18} {card.license:<12} {card.summary}")
@@ -298,7 +300,7 @@ def models_show(model: Annotated[str, typer.Argument(help="Its name.")], as_json
 
     card, _ = find_card(model)
     if as_json:
-        _print_json(card.to_dict())
+        print_json(card.to_dict())
         return
     low, high = card.limits.min_seconds, card.limits.max_seconds
     print(f"{card.id} (revision {card.revision}, {card.license})\n{card.summary}")
@@ -319,200 +321,9 @@ def doctor(as_json: Json = False) -> None:
 
     report = examine()
     if as_json:
-        _print_json(report)
+        print_json(report)
         return
     for name, value in report["machine"].items():
         print(f"{name:>9}  {value}")
     for row in report["models"]:
         print(f"{row['id']:>9}  {'ready' if row['ready'] else 'not ready: ' + row['why']}")
-
-
-@data_app.command("toyworld")
-def data_toyworld(
-    folder: Annotated[Path | None, typer.Option(help="Where to keep it; default: the user's cache.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Fetch the toy world's art (750 MB, with npm), check it, and make it ready to train with."""
-    from unstrung.corpus.toyworld.art import fetch, open_atlas
-    from unstrung.corpus.toyworld.render import art_names
-
-    place = fetch(folder, _say)
-    _say("unpacking the frames")
-    open_atlas(art_names(), folder=place)
-    _print_json({"folder": str(place), "works": len(art_names())}) if as_json else print(place)
-
-
-@train_app.command("nano")
-def train_nano(
-    hours: Annotated[float, typer.Option(min=0.001, help="How long to train.")] = 2.0,
-    folder: Annotated[Path, typer.Option(help="Logs, checkpoints and sample sheets.")] = Path("runs/nano"),
-    start_from: Annotated[Path | None, typer.Option("--from", help="Weights to begin with: a file, or 'shipped'.")] = None,
-    cooldown: Annotated[
-        int | None, typer.Option(min=1, help="Let the learning rate fall to nothing over so many steps, then stop.")
-    ] = None,
-    sample_minutes: Annotated[float, typer.Option(help="Minutes between sample sheets.")] = 20,
-    as_json: Json = False,
-) -> None:
-    """Train the built-in model, from its last checkpoint where there is one."""
-    _need_torch()
-    from unstrung.models.native import FOLDER
-    from unstrung.train.configs.nano import nano
-    from unstrung.train.loop import Plan, train
-    from unstrung.train.report import report_run
-
-    if start_from == Path("shipped"):
-        start_from = FOLDER / "nano.safetensors"
-    plan = Plan(hours=hours, folder=folder, start_from=start_from, cooldown=cooldown, sample_minutes=sample_minutes)
-    trainer = train(nano(), plan, _say, report_run)
-    report_run(trainer)
-    if as_json:
-        _print_json({"folder": str(folder), "step": trainer.step, "samples": trainer.samples, "hours": round(trainer.hours, 4)})
-    _say(f"stopped at step {trainer.step}; go on with: unstrung train nano --hours {hours:g} --folder {folder}")
-
-
-@train_app.command("export")
-def train_export(
-    folder: Annotated[Path, typer.Option(help="The run to take the weights from.")] = Path("runs/nano"),
-    target: Annotated[Path | None, typer.Option(help="Where to put them; default: into the package.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Write a run's mean weights, with their vocabulary and credits, as the built-in model."""
-    _need_torch()
-    from unstrung.models.native import FOLDER
-    from unstrung.train.configs.nano import nano
-    from unstrung.train.export import export
-
-    weights = export(nano(), folder, target or FOLDER)
-    _print_json({"weights": str(weights)}) if as_json else print(weights)
-
-
-@train_app.command("detail")
-def train_detail(
-    minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 45,
-    folder: Annotated[Path, typer.Option(help="Log of the run.")] = Path("runs/detail"),
-    start_from: Annotated[Path | None, typer.Option("--from", help="Weights to begin with.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Train the film network, which makes large pictures and more of them from what nano draws."""
-    _need_torch()
-    from unstrung.train.detail import train_detail as learn
-
-    weights = learn(minutes, folder, _say, start_from)
-    _print_json({"weights": str(weights)}) if as_json else print(weights)
-
-
-@train_app.command("reader")
-def train_reader(
-    minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 45,
-    folder: Annotated[Path, typer.Option(help="Log and weights of the run.")] = Path("runs/reader"),
-    as_json: Json = False,
-) -> None:
-    """Train the reader: the small network that judges films by reading who is where, when, and going which way."""
-    _need_torch()
-    from unstrung.eval.learn import train_reader as learn
-
-    weights = learn(minutes, folder, _say)
-    _print_json({"weights": str(weights)}) if as_json else print(weights)
-
-
-@eval_app.command("nano")
-def eval_nano(
-    count: Annotated[int, typer.Option(min=2, help="How many of the fixed prompts, from the first.")] = 192,
-    steps: Annotated[int | None, typer.Option(help="Sampling steps; default: the model's own.")] = None,
-    guidance: Annotated[float | None, typer.Option(help="Guidance; default: the model's own.")] = None,
-    sheet: Annotated[Path | None, typer.Option(help="Write unchosen samples here, as PNG.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Measure the built-in model on fixed prompts, half of them pairs of subject and place that it never saw."""
-    _need_torch()
-    from unstrung import engine
-    from unstrung.eval.prompts import EvalPrompt, eval_prompts
-    from unstrung.eval.report import evaluate
-    from unstrung.request import Request
-
-    model = engine.open_model("nano")
-
-    def make(prompt: EvalPrompt) -> tuple[Any, float]:
-        asked = Request(
-            prompt.prompt,
-            width=160,
-            height=96,
-            fps=8,
-            seconds=2,
-            seed=prompt.seed,
-            num_inference_steps=steps,
-            guidance_scale=guidance,
-        )
-        clip, _ = engine.generate(asked, model=model)
-        return clip.frames, clip.fps
-
-    report = evaluate(make, _say, prompts=eval_prompts()[:count], sheet=sheet)
-    _print_json(report.to_dict()) if as_json else print(report.table())
-
-
-def _need_torch() -> None:
-    """Refuse in words what needs PyTorch where that is not installed, and keep its threads from spinning."""
-    from importlib.util import find_spec
-
-    # spinning threads starve whatever else this machine does; must be set before torch is imported
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    if find_spec("torch") is None:
-        raise MissingWeights("This needs PyTorch, which the default install leaves out: pip install '.[train]'")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _print_json(document: Any) -> None:
-    print(json.dumps(document, ensure_ascii=False, indent=2))
-
-
-class _Talk:
-    """Talks to the person on stderr while a film is made: a bar with the time left, notes, results."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
-        self.notes: list[dict[str, Any]] = []
-        self._bar: Any = None
-        self._tasks: dict[str, Any] = {}
-
-    def __enter__(self) -> _Talk:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description:>8}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        console = Console(stderr=True)
-        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    @property
-    def emit(self) -> Emit:
-        """Return what the engine is to call."""
-        return self._hear
-
-    def say(self, text: str) -> None:
-        """Print a line of result: on stdout, or on stderr where stdout is for JSON."""
-        self._bar.stop()
-        print(text, file=sys.stderr if self.quiet else sys.stdout, flush=True)
-        for task in self._tasks.values():
-            self._bar.remove_task(task)
-        self._tasks = {}
-        self._bar.start()
-
-    def _hear(self, event: Any) -> None:
-        from unstrung.events import Note, Progress
-
-        if isinstance(event, Progress):
-            if event.stage not in self._tasks:
-                for task in self._tasks.values():
-                    self._bar.update(task, visible=False)
-                self._tasks[event.stage] = self._bar.add_task(event.stage, total=event.total)
-            self._bar.update(self._tasks[event.stage], completed=event.done)
-        elif isinstance(event, Note):
-            self.notes.append({"code": event.code, "text": event.text, "data": dict(event.data)})
-            self._bar.console.print(event.text, highlight=False, markup=False)

@@ -1,0 +1,166 @@
+"""The verbs for work that waits: jobs, and the worker that does it."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from unstrung.cli.talk import Json, print_json, say
+from unstrung.errors import UnstrungError
+
+if TYPE_CHECKING:
+    from unstrung.job import Job
+    from unstrung.jobs.store import Store
+    from unstrung.request import Request
+
+jobs_app = typer.Typer(no_args_is_help=True, help="See and steer what waits, runs and is done.")
+StoreUrl = Annotated[str | None, typer.Option("--store", help="The store's address, as postgresql://...; default: SQLite.")]
+Id = Annotated[str, typer.Argument(help="The job's id; see 'unstrung jobs list'.")]
+
+
+def data_folder() -> Path:
+    """Return where jobs and clips are kept: $UNSTRUNG_DATA, or the user's data folder."""
+    from platformdirs import user_data_path
+
+    return Path(os.environ.get("UNSTRUNG_DATA") or user_data_path("unstrung"))
+
+
+def open_store(url: str | None = None) -> Store:
+    """Open the store; raise `UnstrungError` where the extra for it is missing."""
+    try:
+        from unstrung.jobs.store import Store
+    except ImportError:
+        words = "The queue needs what the default install leaves out: pip install '.[serve]'"
+        raise UnstrungError("not_installed", None, words) from None
+    if url is None:
+        folder = data_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        url = f"sqlite:///{folder / 'unstrung.db'}"
+    return Store(url)
+
+
+def enqueue(request: Request, variants: int, as_json: bool) -> None:
+    """Put a request into the queue, once for each variant, and say when its turn will come."""
+    from unstrung import engine
+
+    store = open_store()
+    first = engine.check(request).target
+    assert first.seed is not None
+    added = [store.submit(request, replace(first, seed=first.seed + i)) for i in range(variants)]
+    turns = {turn.id: turn for turn in store.turns()}
+    if as_json:
+        return print_json({"jobs": [_row(job, turns) for job in added]})
+    for job in added:
+        print(_line(job, turns))
+    say("made by 'unstrung worker', then kept with: unstrung jobs save ID")
+
+
+@jobs_app.command("list")
+def jobs_list(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 20,
+    store_url: StoreUrl = None,
+    as_json: Json = False,
+) -> None:
+    """List jobs, those that wait with their turn."""
+    store = open_store(store_url)
+    turns = {turn.id: turn for turn in store.turns()}
+    found = store.page(limit=limit)
+    if as_json:
+        return print_json({"jobs": [_row(job, turns) for job in found], "paused": store.paused()})
+    for job in found:
+        print(_line(job, turns))
+    if store.paused():
+        say("the queue is paused; go on with: unstrung jobs resume")
+
+
+@jobs_app.command("show")
+def jobs_show(id: Id, store_url: StoreUrl = None, as_json: Json = False) -> None:
+    """Say all about a job."""
+    store = open_store(store_url)
+    job = store.get(id)
+    row = _row(job, {turn.id: turn for turn in store.turns()})
+    clip = store.clip(id)
+    row["file"] = str(data_folder() / "clips" / clip.file) if clip else None
+    if as_json:
+        return print_json(row)
+    for name, value in row.items():
+        if value not in (None, {}, []):
+            print(f"{name:>22}  {value}")
+
+
+@jobs_app.command("cancel")
+def jobs_cancel(id: Id, store_url: StoreUrl = None) -> None:
+    """Take a job out of the queue, or stop it within a step; its prompt stays."""
+    print(_line(open_store(store_url).cancel(id), {}))
+
+
+@jobs_app.command("retry")
+def jobs_retry(id: Id, store_url: StoreUrl = None) -> None:
+    """Run a job again that failed or was canceled."""
+    print(_line(open_store(store_url).retry(id), {}))
+
+
+@jobs_app.command("save")
+def jobs_save(
+    id: Id,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to; default: here, under its id.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    store_url: StoreUrl = None,
+) -> None:
+    """Copy a finished job's film to where you want it."""
+    from unstrung.media.codec import copy_clip
+
+    store = open_store(store_url)
+    job, clip = store.get(id), store.clip(id)
+    if clip is None:
+        raise UnstrungError("no_clip", "id", f"Job {id} is {job.status} and has no film: see 'unstrung jobs show {id}'.")
+    print(copy_clip(data_folder() / "clips" / clip.file, output or Path(f"{id}.mp4"), force=force))
+
+
+@jobs_app.command("pause")
+def jobs_pause(store_url: StoreUrl = None) -> None:
+    """Give out no more jobs; what runs, runs on."""
+    open_store(store_url).pause(True)
+
+
+@jobs_app.command("resume")
+def jobs_resume(store_url: StoreUrl = None) -> None:
+    """Give out jobs again."""
+    open_store(store_url).pause(False)
+
+
+def worker(
+    once: Annotated[bool, typer.Option("--once", help="Stop when nothing waits.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    store_url: StoreUrl = None,
+) -> None:
+    """Make the films that wait in the queue, until SIGTERM or Ctrl-C; what was begun then goes back."""
+    store = open_store(store_url)
+    from unstrung.corpus.feed import asked_to_stop
+    from unstrung.jobs.worker import Worker
+
+    with asked_to_stop() as stop:
+        taken = Worker(store, data_folder(), device=device, say=say).run(stop, once)
+    say(f"{taken} {'job' if taken == 1 else 'jobs'} taken")
+
+
+def _row(job: Job, turns: dict[str, Any]) -> dict[str, Any]:
+    turn = turns.get(job.id)
+    wait = {"position": turn.position, "starts_in": round(turn.starts_in, 1), "ends_in": round(turn.ends_in, 1)} if turn else {}
+    return {**job.to_dict(), **wait}
+
+
+def _line(job: Job, turns: dict[str, Any]) -> str:
+    turn = turns.get(job.id)
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.created_at))
+    state = f"{job.status} {job.progress} %" if job.status == "in_progress" else str(job.status)
+    if turn:
+        state += f", {turn.position} before it, about {turn.starts_in:.0f} s to wait"
+    if job.error:
+        state += f": {job.error.message}"
+    return f"{job.id}  {when}  {job.request.prompt!r}  {state}"

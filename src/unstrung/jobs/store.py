@@ -1,0 +1,406 @@
+"""Jobs and clips in a database: the only truth about them. SQLite by default, PostgreSQL by its address.
+
+Every change of a job is one conditional statement, so that of two who want the same only one gets it, and whoever is
+killed in between leaves the job as it was. Every change is also told as an event, in the same transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, case, create_engine, delete, event, false, func, insert, or_, select, text, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from unstrung.errors import UnstrungError
+from unstrung.job import MOVES, Job, JobError, Status
+from unstrung.jobs import migrations, queue
+from unstrung.jobs.tables import clips, events, jobs, settings, timings
+from unstrung.jobs.timing import UNKNOWN_SECONDS, Timing
+from unstrung.recipe import Recipe
+from unstrung.request import Request
+
+MAX_ATTEMPTS = 3
+LOCK_SECONDS = 30  # how long SQLite waits for another writer
+MIGRATION_LOCK = 0x756E7374  # of PostgreSQL's advisory locks: "unst"
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """Something that was said of a job. `number` counts the job's events from 1, without gaps."""
+
+    job_id: str
+    number: int
+    at: float
+    kind: str  # "state", "progress", "preview" or "note"
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StoredClip:
+    """A finished clip: its file's name in the folder of clips, the SHA-256 of that file, and its recipe."""
+
+    job_id: str
+    owner: str | None
+    file: str
+    bytes: int
+    sha256: str
+    recipe: Recipe
+    created_at: float
+
+
+class NotFound(UnstrungError):
+    """There is no such job, or it is somebody else's."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__("not_found", "id", f"There is no job '{id}': see 'unstrung jobs list'.")
+
+
+class Store:
+    """A database of jobs, brought up to date when it is opened. Safe to use from several threads and processes."""
+
+    def __init__(self, url: str) -> None:
+        """Open the store at an SQLAlchemy address; raise `UnstrungError` where there is none to open."""
+        try:
+            # the address that everybody knows, with the driver that is installed
+            self.engine = create_engine(re.sub("^postgres(ql)?://", "postgresql+psycopg://", url), pool_pre_ping=True)
+            if self.engine.dialect.name == "sqlite":
+                event.listen(self.engine, "connect", _set_up_sqlite)
+                event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+            with self._writing() as connection:
+                migrate(connection)
+        except (SQLAlchemyError, ImportError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UnstrungError("no_store", "store", f"The store at '{url}' can't be opened: {reason}") from None
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        # outside a transaction, so that readers of SQLite never wait for a writer
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            yield connection
+
+    def submit(self, request: Request, resolved: Request, *, owner: str | None = None, draft: bool = False) -> Job:
+        """Put a request into the queue as a new job; `resolved` is what it comes to, and says how long it will take."""
+        assert resolved.model and resolved.seed is not None
+        timing = self.timing(resolved.model)
+        estimate = timing.of(resolved) if timing else UNKNOWN_SECONDS
+        # model and seed are chosen now, so that a job that runs again makes the same clip
+        request = replace(request, model=resolved.model, seed=resolved.seed)
+        id = f"video_{secrets.token_hex(16)}"
+        return self.add(Job(id, request, created_at=time.time(), owner=owner, draft=draft, estimate=estimate))
+
+    def add(self, job: Job) -> Job:
+        """Put a new job into the queue; raise `UnstrungError` where its id is taken."""
+        assert job.status is Status.QUEUED and job.request.model
+        with self._writing() as connection:
+            values = {**_row_of(job), "queued_at": job.created_at, "events": 0}
+            try:
+                connection.execute(insert(jobs).values(values))
+            except IntegrityError:
+                raise UnstrungError("id_taken", "id", f"There is a job '{job.id}' already.") from None
+            _tell(connection, job.id, "state", {"status": job.status})
+        return job
+
+    def get(self, id: str, owner: str | None = None) -> Job:
+        """Return a job; raise `NotFound` where there is none, or where it is not the given owner's."""
+        with self._reading() as connection:
+            row = connection.execute(select(jobs).where(jobs.c.id == id)).one_or_none()
+        if row is None or (owner is not None and row.owner != owner):
+            raise NotFound(id)
+        return _job_of(row)
+
+    def page(
+        self, *, owner: str | None = None, status: Status | None = None, after: str | None = None, limit: int = 20,
+        newest_first: bool = True,
+    ) -> list[Job]:  # fmt: skip
+        """Return a page of jobs by their time, of one owner or of all, those behind the job `after`."""
+        c = jobs.c
+        query = select(jobs)
+        if owner is not None:
+            query = query.where(c.owner == owner)
+        if status is not None:
+            query = query.where(c.status == status)
+        if after is not None:
+            seen = self.get(after, owner)
+            later = (c.created_at < seen.created_at) if newest_first else (c.created_at > seen.created_at)
+            beside = (c.id < seen.id) if newest_first else (c.id > seen.id)
+            query = query.where(or_(later, and_(c.created_at == seen.created_at, beside)))
+        order = (c.created_at.desc(), c.id.desc()) if newest_first else (c.created_at, c.id)
+        with self._reading() as connection:
+            return [_job_of(row) for row in connection.execute(query.order_by(*order).limit(limit))]
+
+    def claim(self, worker: str, now: float | None = None) -> Job | None:
+        """Take the job whose turn it is for a worker; None where nothing waits or the queue is paused."""
+        now = time.time() if now is None else now
+        with self._writing() as connection:
+            if _setting(connection, "paused") == "yes":
+                return None
+            chosen = queue.choose(_heads(connection), _used(connection, now))
+            if chosen is None:
+                return None
+            row = _move(
+                connection, chosen.id, Status.IN_PROGRESS, worker=worker, attempt=jobs.c.attempt + 1, started_at=now,
+                heartbeat_at=now, progress=0,
+            )  # fmt: skip
+            return _job_of(row) if row else None  # on PostgreSQL another worker may have been faster
+
+    def beat(self, job: Job, progress: int | None = None, now: float | None = None) -> bool:
+        """Say that a worker still has a job, and how far it is; False where the job is not the worker's any more."""
+        now = time.time() if now is None else now
+        with self._writing() as connection:
+            values: dict[str, Any] = {"heartbeat_at": now}
+            if progress is not None:
+                values["progress"] = case((jobs.c.progress > progress, jobs.c.progress), else_=progress)
+            if not connection.execute(update(jobs).where(_held(job)).values(values)).rowcount:
+                return False
+            if progress is not None:
+                _tell(connection, job.id, "progress", {"progress": progress}, now)
+            return True
+
+    def tell(self, job: Job, kind: str, data: dict[str, Any]) -> None:
+        """Say something of a job that its worker holds, such as that there is a preview."""
+        with self._writing() as connection:
+            if connection.execute(select(jobs.c.id).where(_held(job))).one_or_none():
+                _tell(connection, job.id, kind, data)
+
+    def complete(self, job: Job, clip: StoredClip, timing: Timing | None = None) -> bool:
+        """End a job with its clip, in one transaction; False where the job is not the worker's any more."""
+        with self._writing() as connection:
+            now = clip.created_at
+            if not _move(connection, job.id, Status.COMPLETED, _held(job), completed_at=now, progress=100):
+                return False
+            values = {
+                "job_id": clip.job_id, "owner": clip.owner, "file": clip.file, "bytes": clip.bytes, "sha256": clip.sha256,
+                "recipe": clip.recipe.to_json(), "created_at": now,
+            }  # fmt: skip
+            connection.execute(insert(clips).values(values))
+            if timing is not None and job.request.model:
+                _learn(connection, job.request.model, timing)
+            return True
+
+    def fail(self, job: Job, error: JobError) -> bool:
+        """End a job that its worker holds, with the reason; False where the job is not the worker's any more."""
+        with self._writing() as connection:
+            changes = {"completed_at": time.time(), "error_code": error.code, "error_message": error.message}
+            return _move(connection, job.id, Status.FAILED, _held(job), **changes) is not None
+
+    def give_back(self, job: Job) -> bool:
+        """Put a job back into the queue that its worker won't finish, as if it had not been tried."""
+        with self._writing() as connection:
+            changes = {"worker": None, "progress": 0, "started_at": None, "attempt": jobs.c.attempt - 1}
+            return _move(connection, job.id, Status.QUEUED, _held(job), **changes) is not None
+
+    def cancel(self, id: str, owner: str | None = None) -> Job:
+        """Take a job out of the queue, or stop it; raise `UnstrungError` where it has ended already."""
+        return self._move_by_hand(id, owner, Status.CANCELED, completed_at=time.time())
+
+    def retry(self, id: str, owner: str | None = None) -> Job:
+        """Put a job that failed or was canceled back into the queue; raise `UnstrungError` for any other."""
+        changes: dict[str, Any] = {
+            "attempt": 0, "progress": 0, "started_at": None, "completed_at": None, "error_code": None, "error_message": None,
+            "worker": None, "queued_at": time.time(),
+        }  # fmt: skip
+        return self._move_by_hand(id, owner, Status.QUEUED, jobs.c.status != Status.IN_PROGRESS, **changes)
+
+    def _move_by_hand(self, id: str, owner: str | None, status: Status, *where: Any, **changes: Any) -> Job:
+        self.get(id, owner)
+        with self._writing() as connection:
+            row = _move(connection, id, status, *where, **changes)
+        if row is None:
+            self.get(id).move(status)  # says in words why not
+            raise UnstrungError("bad_status", "status", f"Job {id} is being made: cancel it first.")
+        return _job_of(row)
+
+    def release(self, *, silent_since: float | None = None, worker: str | None = None) -> int:
+        """Put jobs of dead workers back into the queue, or end those that killed `MAX_ATTEMPTS` of them; return how many.
+
+        Dead is `worker`, where it is given, and whoever has not been heard of since `silent_since`.
+        """
+        silent = jobs.c.heartbeat_at < silent_since if silent_since is not None else false()
+        lost = or_(silent, jobs.c.worker == worker if worker is not None else false())
+        with self._writing() as connection:
+            query = select(jobs.c.id, jobs.c.attempt).where(jobs.c.status == Status.IN_PROGRESS, lost)
+            found = connection.execute(query).all()
+            for id, attempt in found:
+                if attempt < MAX_ATTEMPTS:
+                    _move(connection, id, Status.QUEUED, lost, worker=None, progress=0, started_at=None)
+                else:
+                    words = f"The worker died {attempt} times while it made this, and nobody knows why: try something smaller."
+                    changes = {"completed_at": time.time(), "error_code": "worker_lost", "error_message": words}
+                    _move(connection, id, Status.FAILED, lost, **changes)
+        return len(found)
+
+    def pause(self, paused: bool) -> None:
+        """Stop giving out jobs, or go on; what runs, runs on."""
+        with self._writing() as connection:
+            connection.execute(delete(settings).where(settings.c.name == "paused"))
+            connection.execute(insert(settings).values(name="paused", value="yes" if paused else "no"))
+
+    def paused(self) -> bool:
+        """Say whether the queue is paused."""
+        with self._reading() as connection:
+            return _setting(connection, "paused") == "yes"
+
+    def turns(self, now: float | None = None) -> list[queue.Turn]:
+        """Return who is next, and when, for all that wait; times are guesses from measured ones."""
+        now = time.time() if now is None else now
+        with self._reading() as connection:
+            c = jobs.c
+            rows = connection.execute(
+                select(c.id, c.owner, c.draft, c.queued_at, c.estimate).where(c.status == Status.QUEUED)
+            ).all()
+            running = connection.execute(select(c.estimate, c.started_at).where(c.status == Status.IN_PROGRESS)).all()
+            used = _used(connection, now)
+        busy = [max(0.0, estimate - (now - started)) for estimate, started in running]
+        waiting = [queue.Waiting(id, owner, bool(draft), at, estimate) for id, owner, draft, at, estimate in rows]
+        return queue.forecast(waiting, used, busy)
+
+    def timing(self, model: str) -> Timing | None:
+        """Return how long a model takes, as measured here; None where it has not run yet."""
+        with self._reading() as connection:
+            row = connection.execute(select(timings).where(timings.c.model == model)).one_or_none()
+        return Timing(row.fixed, row.per_step, row.per_pixel) if row else None
+
+    def clip(self, job_id: str) -> StoredClip | None:
+        """Return the clip of a job, where there is one."""
+        with self._reading() as connection:
+            row = connection.execute(select(clips).where(clips.c.job_id == job_id)).one_or_none()
+        if row is None:
+            return None
+        return StoredClip(**{**row._asdict(), "recipe": Recipe.from_json(row.recipe)})
+
+    def files(self) -> set[str]:
+        """Return the names of all clips' files."""
+        with self._reading() as connection:
+            return set(connection.execute(select(clips.c.file)).scalars())
+
+    def events(self, job_id: str, after: int = 0) -> list[JobEvent]:
+        """Return what was said of a job after its event number `after`."""
+        query = select(events).where(events.c.job_id == job_id, events.c.number > after).order_by(events.c.number)
+        with self._reading() as connection:
+            rows: Sequence[Any] = connection.execute(query).all()
+        return [JobEvent(r.job_id, r.number, r.at, r.kind, json.loads(r.data)) for r in rows]
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the tables up to date, one process at a time."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+    connection.execute(text("CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY)"))
+    done = set(connection.execute(text("SELECT name FROM migrations")).scalars())
+    for name in sorted(module.name for module in iter_modules(migrations.__path__)):
+        if name not in done:
+            import_module(f"{migrations.__name__}.{name}").up(connection)
+            connection.execute(text("INSERT INTO migrations VALUES (:name)"), {"name": name})
+    known = {module.name for module in iter_modules(migrations.__path__)}
+    if newer := sorted(done - known):
+        raise ValueError(f"it is from a newer version of this program ({', '.join(newer)}): upgrade.")
+
+
+def _set_up_sqlite(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # SQLAlchemy's BEGIN is ours, not the driver's
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {1000 * LOCK_SECONDS}"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _held(job: Job) -> Any:
+    """Return the condition that a job is still being made by the worker, and in the attempt, that it was given to."""
+    c = jobs.c
+    return and_(c.id == job.id, c.status == Status.IN_PROGRESS, c.worker == job.worker, c.attempt == job.attempt)
+
+
+def _move(connection: Connection, id: str, status: Status, *where: Any, **changes: Any) -> Row[Any] | None:
+    """Change a job's status in one statement, where the table of moves allows it; return it as it is then, or None."""
+    allowed = [before for before, after in MOVES.items() if status in after]
+    statement = update(jobs).where(jobs.c.id == id, jobs.c.status.in_(allowed), *where).values(status=status, **changes)
+    row = connection.execute(statement.returning(jobs)).one_or_none()
+    if row is not None:
+        said: dict[str, Any] = {"status": status}
+        if row.error_code and status is Status.FAILED:
+            said["error"] = {"code": row.error_code, "message": row.error_message}
+        _tell(connection, id, "state", said)
+    return row
+
+
+def _tell(connection: Connection, id: str, kind: str, data: dict[str, Any], at: float | None = None) -> None:
+    counted = update(jobs).where(jobs.c.id == id).values(events=jobs.c.events + 1).returning(jobs.c.events)
+    number = connection.execute(counted).scalar_one()
+    values = {"job_id": id, "number": number, "at": time.time() if at is None else at, "kind": kind, "data": json.dumps(data)}
+    connection.execute(insert(events).values(values))
+
+
+def _heads(connection: Connection) -> list[queue.Waiting]:
+    """Return the first draft and the first final of every owner."""
+    c = jobs.c
+    first = select(c.owner, c.draft, func.min(c.queued_at).label("at")).where(c.status == Status.QUEUED)
+    lanes = first.group_by(c.owner, c.draft).subquery()
+    same_owner = or_(c.owner == lanes.c.owner, and_(c.owner.is_(None), lanes.c.owner.is_(None)))
+    query = select(c.id, c.owner, c.draft, c.queued_at, c.estimate).join(
+        lanes, and_(same_owner, c.draft == lanes.c.draft, c.queued_at == lanes.c.at)
+    )
+    rows = connection.execute(query.where(c.status == Status.QUEUED))
+    return [queue.Waiting(id, owner, bool(draft), at, estimate) for id, owner, draft, at, estimate in rows]
+
+
+def _used(connection: Connection, now: float) -> dict[str | None, float]:
+    """Return the seconds of work that every owner has had in the last hour; what runs counts as its estimate."""
+    c = jobs.c
+    ended = select(c.owner, func.sum(c.completed_at - c.started_at)).where(
+        c.completed_at > now - queue.HOUR, c.started_at.is_not(None)
+    )
+    running = select(c.owner, func.sum(c.estimate)).where(c.status == Status.IN_PROGRESS)
+    used: dict[str | None, float] = defaultdict(float)
+    for query in (ended, running):
+        for owner, seconds in connection.execute(query.group_by(c.owner)):
+            used[owner] += seconds
+    return used
+
+
+def _learn(connection: Connection, model: str, timing: Timing) -> None:
+    row = connection.execute(select(timings).where(timings.c.model == model)).one_or_none()
+    mean = Timing(row.fixed, row.per_step, row.per_pixel).toward(timing, row.measured) if row else timing
+    connection.execute(delete(timings).where(timings.c.model == model))
+    connection.execute(insert(timings).values(model=model, measured=(row.measured if row else 0) + 1, **mean.to_dict()))
+
+
+def _setting(connection: Connection, name: str) -> str | None:
+    return connection.execute(select(settings.c.value).where(settings.c.name == name)).scalar_one_or_none()
+
+
+def _row_of(job: Job) -> dict[str, Any]:
+    error = job.error
+    return {
+        "id": job.id, "owner": job.owner, "status": job.status, "draft": int(job.draft), "progress": job.progress,
+        "model": job.request.model, "request": json.dumps(job.request.to_dict()), "estimate": job.estimate,
+        "created_at": job.created_at, "started_at": job.started_at, "completed_at": job.completed_at,
+        "expires_at": job.expires_at, "error_code": error and error.code, "error_message": error and error.message,
+        "remixed_from_video_id": job.remixed_from_video_id, "attempt": job.attempt, "worker": job.worker,
+    }  # fmt: skip
+
+
+def _job_of(row: Row[Any]) -> Job:
+    job = Job(
+        id=row.id, request=Request.from_dict(json.loads(row.request)), created_at=row.created_at, status=Status(row.status),
+        progress=row.progress, owner=row.owner, draft=bool(row.draft), estimate=row.estimate, started_at=row.started_at,
+        completed_at=row.completed_at, expires_at=row.expires_at, remixed_from_video_id=row.remixed_from_video_id,
+        attempt=row.attempt, worker=row.worker,
+    )  # fmt: skip
+    return replace(job, error=JobError(row.error_code, row.error_message)) if row.error_code else job

@@ -1,0 +1,40 @@
+"""The tables as they are now, for queries; the migrations make them so, and a test holds the two together."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Double, Integer, MetaData, Table, Text
+
+metadata = MetaData()
+
+jobs = Table(
+    "jobs", metadata,
+    Column("id", Text, primary_key=True), Column("owner", Text), Column("status", Text, nullable=False),
+    Column("draft", Integer, nullable=False), Column("progress", Integer, nullable=False), Column("model", Text, nullable=False),
+    Column("request", Text, nullable=False), Column("estimate", Double, nullable=False),
+    Column("created_at", Double, nullable=False), Column("queued_at", Double, nullable=False),
+    Column("started_at", Double), Column("completed_at", Double),
+    Column("expires_at", Double), Column("error_code", Text), Column("error_message", Text),
+    Column("remixed_from_video_id", Text), Column("attempt", Integer, nullable=False), Column("worker", Text),
+    Column("heartbeat_at", Double), Column("events", Integer, nullable=False),
+)  # fmt: skip
+
+events = Table(
+    "events", metadata,
+    Column("job_id", Text, primary_key=True), Column("number", Integer, primary_key=True), Column("at", Double, nullable=False),
+    Column("kind", Text, nullable=False), Column("data", Text, nullable=False),
+)  # fmt: skip
+
+clips = Table(
+    "clips", metadata,
+    Column("job_id", Text, primary_key=True), Column("owner", Text), Column("file", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False), Column("sha256", Text, nullable=False), Column("recipe", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+)  # fmt: skip
+
+timings = Table(
+    "timings", metadata,
+    Column("model", Text, primary_key=True), Column("measured", Integer, nullable=False), Column("fixed", Double, nullable=False),
+    Column("per_step", Double, nullable=False), Column("per_pixel", Double, nullable=False),
+)  # fmt: skip
+
+settings = Table("settings", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))

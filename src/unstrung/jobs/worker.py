@@ -1,0 +1,170 @@
+"""The worker: takes a job, makes its clip, puts that where it belongs, and takes the next. One loop.
+
+It may be killed at any instruction. A clip is written under the name of its attempt, whole or not at all, and belongs to its
+job only when the store says so, in the same statement that ends the job. Whatever else lies there is swept away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from unstrung import engine
+from unstrung.errors import Canceled, UnstrungError
+from unstrung.events import Event, Note, Preview, Progress
+from unstrung.job import Job, JobError, Status
+from unstrung.jobs.store import Store, StoredClip
+from unstrung.jobs.timing import Timing
+from unstrung.media.clip import Clip
+from unstrung.media.codec import write_clip, write_picture
+from unstrung.models.base import Model
+from unstrung.recipe import Recipe
+from unstrung.request import Request
+
+LEASE = 20.0  # seconds of silence after which a worker is thought dead
+IDLE = 0.25  # seconds between two looks into an empty queue
+
+# how far a job is, in per cent, when a stage begins and when it ends
+STAGES = {
+    "resolve": (0, 1), "load": (1, 3), "encode": (3, 4), "prepare": (4, 5), "sample": (5, 85), "decode": (85, 95),
+    "finish": (95, 97),
+}  # fmt: skip
+
+
+class Worker:
+    """One process's hands: a store to take jobs from, a folder to put clips into, and the model that it used last."""
+
+    def __init__(
+        self, store: Store, folder: Path, *, device: str | None = None, say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self.store, self.clips, self.previews = store, folder / "clips", folder / "previews"
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{time.time():.0f}"
+        self.device, self.say = device, say
+        self._model: tuple[str, Model] | None = None
+
+    def run(self, stop: Callable[[], bool], once: bool = False) -> int:
+        """Work until `stop` says so, or with `once` until nothing waits; return how many jobs were taken."""
+        self.clips.mkdir(parents=True, exist_ok=True)
+        self.previews.mkdir(parents=True, exist_ok=True)
+        self.sweep()
+        taken, looked = 0, 0.0
+        while not stop():
+            if time.time() - looked > LEASE / 4:
+                self.store.release(silent_since=time.time() - LEASE)
+                looked = time.time()
+            job = self.store.claim(self.name)
+            if job is not None:
+                taken += 1
+                self.work(job, stop)
+            elif once:
+                break
+            else:
+                time.sleep(IDLE)
+        self.close()
+        return taken
+
+    def work(self, job: Job, stop: Callable[[], bool] = lambda: False) -> None:
+        """Make a job's clip, or say why not; a job that is canceled, or given to another, is dropped."""
+        try:
+            with self._heartbeat(job):
+                clip, recipe = self._make(job, stop)
+                self._keep(job, clip, recipe)
+            self.say(f"made {job.id}")
+        except Canceled:
+            if stop():
+                self.store.give_back(job)
+            self.say(f"dropped {job.id}")
+        except UnstrungError as error:
+            self._fail(job, error.code, error.message)
+        except MemoryError:
+            words = "The memory of this machine was not enough: try fewer seconds or a smaller size."
+            self._fail(job, "not_enough_memory", words)
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            words = f"Something broke while this was made ({type(error).__name__}: {error}). The job can be tried again."
+            self._fail(job, "internal_error", words)
+
+    def _fail(self, job: Job, code: str, message: str) -> None:
+        self.store.fail(job, JobError(code, message))
+        self.say(f"failed {job.id}: {message}")
+
+    def _make(self, job: Job, stop: Callable[[], bool]) -> tuple[Clip, Recipe]:
+        def emit(event: Event) -> None:
+            percent = None
+            if isinstance(event, Progress):
+                low, high = STAGES[event.stage]
+                percent = int(low + (high - low) * event.done / max(1, event.total))
+            if stop() or (percent is not None and not self.store.beat(job, percent)):
+                raise Canceled
+            if isinstance(event, Preview):
+                write_picture(Clip(event.frames, 1).thumbnail(), self.previews / f"{job.id}.png", force=True)
+                self.store.tell(job, "preview", {"step": event.step})
+            if isinstance(event, Note):
+                self.store.tell(job, "note", {"code": event.code, "text": event.text, **event.data})
+
+        return engine.generate(job.request, emit, model=self._open(job.request))
+
+    def _open(self, request: Request) -> Model:
+        """Return the request's model, loaded once for as long as the same is asked for."""
+        assert request.model
+        if self._model is None or self._model[0] != request.model:
+            self.close()
+            self._model = request.model, engine.open_model(request.model, self.device)
+        return self._model[1]
+
+    def _keep(self, job: Job, clip: Clip, recipe: Recipe) -> None:
+        since = time.perf_counter()
+        path = self.clips / f"{job.id}-{job.attempt}.mp4"
+        write_clip(clip, path, recipe=recipe, force=True)
+        seconds = {**recipe.seconds, "write": time.perf_counter() - since}
+        kept = StoredClip(
+            job.id, job.owner, path.name, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest(), recipe, time.time()
+        )
+        resolved = engine.check(job.request).target
+        if not self.store.complete(job, kept, Timing.measured(resolved, seconds)):
+            path.unlink(missing_ok=True)
+            raise Canceled
+
+    @contextmanager
+    def _heartbeat(self, job: Job) -> Iterator[None]:
+        """Say in the background that the job is being made: a stage may take longer than a lease."""
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(LEASE / 4):
+                with suppress(Exception):  # a store that does not answer once is asked again
+                    self.store.beat(job)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def sweep(self) -> int:
+        """Remove files that belong to no clip and to no job that runs; return how many."""
+        # in this order, so that a clip that is finished meanwhile is seen in one place or in the other
+        there = list(self.clips.glob("*.mp4"))
+        running = self.store.page(status=Status.IN_PROGRESS, limit=10_000)
+        kept = {f"{job.id}-{job.attempt}.mp4" for job in running} | self.store.files()
+        strays = [path for path in there if path.name not in kept]
+        strays += [part for part in self.clips.glob(".*.part") if part.stat().st_mtime < time.time() - 3 * LEASE]
+        for path in strays:
+            path.unlink(missing_ok=True)
+        return len(strays)
+
+    def close(self) -> None:
+        """Give back the model."""
+        if self._model is not None:
+            self._model[1].close()
+            self._model = None
