@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,25 @@ def test_the_readmes_commands_run(clone: Path, first: subprocess.CompletedProces
     assert code
     done = subprocess.run([programs / "python", "-c", code[1]], cwd=clone, capture_output=True, text=True)
     assert done.stdout == "(48, 360, 640, 3) 1\n", done.stderr
+
+
+def test_the_readmes_server_answers_openais_client(tmp_path: Path) -> None:
+    code = re.findall(r"```python\n(.*?)```", README, re.S)[1]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "UNSTRUNG_DATA": str(tmp_path / "data"), "OMP_WAIT_POLICY": "passive"}
+    server = subprocess.Popen([sys.executable, "-m", "unstrung", "serve", "--port", str(port)], env=environment)
+    try:
+        waited = f"import time, socket\nwhile socket.socket().connect_ex(('127.0.0.1', {port})): time.sleep(0.05)\n"
+        program = waited + code.replace("8000", str(port))
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], cwd=tmp_path, capture_output=True, text=True)
+        assert done.stdout == "completed\n", done.stderr
+        film = read_clip(tmp_path / "penguin.mp4")
+        assert (film.width, film.height, film.num_frames) == (1280, 720, 96)
+    finally:
+        server.terminate()
+        assert server.wait(30) == 0
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from unstrung.cli.jobs import enqueue, jobs_app, worker
+from unstrung.cli.jobs import enqueue, jobs_app, serve, worker
 from unstrung.cli.learn import data_app, eval_app, train_app
 from unstrung.cli.talk import Json, Talk, print_json
 from unstrung.errors import InvalidRequest, UnstrungError
@@ -72,6 +72,7 @@ app.add_typer(train_app, name="train")
 app.add_typer(eval_app, name="eval")
 app.add_typer(jobs_app, name="jobs")
 app.command("worker")(worker)
+app.command("serve")(serve)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unstrung.cli.talk import Json, print_json, say
-from unstrung.errors import UnstrungError
+from unstrung.errors import InvalidRequest, UnstrungError
 
 if TYPE_CHECKING:
     from unstrung.job import Job
@@ -136,6 +136,8 @@ def jobs_resume(store_url: StoreUrl = None) -> None:
 
 def worker(
     once: Annotated[bool, typer.Option("--once", help="Stop when nothing waits.")] = False,
+    name: Annotated[str | None, typer.Option(help="What the store calls it; default: host, process and time.")] = None,
+    attached: Annotated[bool, typer.Option("--attached", help="End with the process that started it.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     store_url: StoreUrl = None,
 ) -> None:
@@ -144,9 +146,31 @@ def worker(
     from unstrung.corpus.feed import asked_to_stop
     from unstrung.jobs.worker import Worker
 
-    with asked_to_stop() as stop:
-        taken = Worker(store, data_folder(), device=device, say=say).run(stop, once)
+    parent = os.getppid()
+    with asked_to_stop() as asked:
+        made = Worker(store, data_folder(), name=name, device=device, say=say)
+        taken = made.run(lambda: asked() or (attached and os.getppid() != parent), once)
     say(f"{taken} {'job' if taken == 1 else 'jobs'} taken")
+
+
+def serve(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen, on this machine alone.")] = 8000,
+    alias: Annotated[list[str] | None, typer.Option(help="What a name stands for, as sora-2=nano; may be repeated.")] = None,
+    workers: Annotated[int, typer.Option(min=0, max=64, help="How many films are made at once; 0: elsewhere.")] = 1,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    store_url: StoreUrl = None,
+) -> None:
+    """Answer programs written for the Videos API, at http://127.0.0.1:8000/v1, and make what they ask for."""
+    store = open_store(store_url)
+    try:
+        from unstrung.api.serve import serve as run
+    except ImportError:
+        raise UnstrungError("not_installed", None, "Serving needs more: pip install '.[serve]'") from None
+    pairs = [a.partition("=") for a in alias or []]
+    if wrong := [name for name, equals, model in pairs if not (name and equals and model)]:
+        raise InvalidRequest("alias", f"--alias is '{wrong[0]}'; it must be like sora-2=nano.")
+    command = [*(["--device", device] if device else []), *(["--store", store_url] if store_url else [])]
+    run(store, data_folder(), port=port, aliases={n: m for n, _, m in pairs}, workers=workers, worker_options=command, say=say)
 
 
 def _row(job: Job, turns: dict[str, Any]) -> dict[str, Any]:

@@ -119,13 +119,18 @@ class Store:
             _tell(connection, job.id, "state", {"status": job.status})
         return job
 
-    def get(self, id: str, owner: str | None = None) -> Job:
-        """Return a job; raise `NotFound` where there is none, or where it is not the given owner's."""
+    def find(self, id: str, owner: str | None = None) -> Job | None:
+        """Return a job; None where there is none, or where it is not the given owner's."""
         with self._reading() as connection:
             row = connection.execute(select(jobs).where(jobs.c.id == id)).one_or_none()
-        if row is None or (owner is not None and row.owner != owner):
+        return None if row is None or (owner is not None and row.owner != owner) else _job_of(row)
+
+    def get(self, id: str, owner: str | None = None) -> Job:
+        """Return a job; raise `NotFound` where there is none, or where it is not the given owner's."""
+        job = self.find(id, owner)
+        if job is None:
             raise NotFound(id)
-        return _job_of(row)
+        return job
 
     def page(
         self, *, owner: str | None = None, status: Status | None = None, after: str | None = None, limit: int = 20,
@@ -201,6 +206,21 @@ class Store:
         with self._writing() as connection:
             changes = {"completed_at": time.time(), "error_code": error.code, "error_message": error.message}
             return _move(connection, job.id, Status.FAILED, _held(job), **changes) is not None
+
+    def remove(self, id: str, owner: str | None = None) -> StoredClip | None:
+        """Forget a job that has ended, and all that was said of it; return the clip whose file may go, if it has one.
+
+        Raises `NotFound`, and `UnstrungError` for a job that waits or runs.
+        """
+        self.get(id, owner)
+        clip = self.clip(id)
+        ended = jobs.c.status.in_([Status.COMPLETED, Status.FAILED, Status.CANCELED])
+        with self._writing() as connection:
+            if not connection.execute(delete(jobs).where(jobs.c.id == id, ended)).rowcount:
+                raise UnstrungError("bad_status", "status", f"Job {id} waits or is being made: cancel it first.")
+            for table in (clips, events):
+                connection.execute(delete(table).where(table.c.job_id == id))
+        return clip
 
     def give_back(self, job: Job) -> bool:
         """Put a job back into the queue that its worker won't finish, as if it had not been tried."""

@@ -43,10 +43,16 @@ class Worker:
     """One process's hands: a store to take jobs from, a folder to put clips into, and the model that it used last."""
 
     def __init__(
-        self, store: Store, folder: Path, *, device: str | None = None, say: Callable[[str], None] = lambda _: None
+        self,
+        store: Store,
+        folder: Path,
+        *,
+        name: str | None = None,
+        device: str | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.store, self.clips, self.previews = store, folder / "clips", folder / "previews"
-        self.name = f"{socket.gethostname()}:{os.getpid()}:{time.time():.0f}"
+        self.name = name or f"{socket.gethostname()}:{os.getpid()}:{time.time():.0f}"
         self.device, self.say = device, say
         self._model: tuple[str, Model] | None = None
 
@@ -124,6 +130,8 @@ class Worker:
         since = time.perf_counter()
         path = self.clips / f"{job.id}-{job.attempt}.mp4"
         write_clip(clip, path, recipe=recipe, force=True)
+        write_picture(clip.thumbnail(512), self.previews / f"{job.id}.webp", force=True)
+        write_picture(clip.contact_sheet(), self.previews / f"{job.id}.jpg", force=True)
         seconds = {**recipe.seconds, "write": time.perf_counter() - since}
         kept = StoredClip(
             job.id, job.owner, path.name, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest(), recipe, time.time()

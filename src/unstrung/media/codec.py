@@ -104,10 +104,11 @@ def write_clip(clip: Clip, path: Path, *, recipe: Recipe | None = None, force: b
 
 
 def write_picture(picture: Image, path: Path, *, force: bool = False) -> Path:
-    """Write a picture as PNG and return `path`; whole or absent, and refused, as `write_clip` writes and refuses."""
-    check_target(path, force, ".png")
+    """Write a picture as its name says (.png, .webp, .jpg) and return `path`; whole or absent, refused as by `write_clip`."""
+    check_target(path, force, path.suffix)
+    kinds = {".png": "png", ".webp": "webp", ".jpg": "jpeg"}
     with _whole(path, force) as part, part.open("wb") as file:
-        picture.save(file, format="png")
+        picture.save(file, format=kinds[path.suffix])
     return path
 
 

@@ -1,0 +1,1 @@
+"""The Videos API: what programs for `client.videos.*` speak, answered from the queue."""

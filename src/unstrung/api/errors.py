@@ -1,0 +1,62 @@
+"""Errors on the wire: OpenAI's envelope, and the status codes that its clients turn into their exceptions."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from unstrung.api.schema import ErrorEnvelope
+from unstrung.errors import UnstrungError
+
+# by our errors' codes; every other one is the request's own fault
+STATUS = {"not_found": 404, "unknown_model": 404, "bad_status": 409, "not_ready": 409, "missing_weights": 503}
+TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    429: "rate_limit_error",
+}
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorEnvelope, "description": HTTPStatus(status).phrase}
+    for status in (400, 403, 404, 409, 413, 415, 421, 503)
+}
+
+
+def envelope(status: int, message: str, code: str | None = None, param: str | None = None) -> JSONResponse:
+    """Return an error as the API's clients read it."""
+    kind = TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return JSONResponse({"error": {"message": message, "type": kind, "param": param, "code": code}}, status)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error in the envelope: ours, the framework's, and those that nobody foresaw."""
+
+    @app.exception_handler(UnstrungError)
+    def ours(_: Request, error: UnstrungError) -> JSONResponse:
+        return envelope(STATUS.get(error.code, 400), error.message, error.code, error.field)
+
+    @app.exception_handler(HTTPException)
+    def http(request: Request, error: HTTPException) -> JSONResponse:
+        words = str(error.detail)
+        if error.status_code == 404:
+            words = f"There is nothing at {request.url.path}."
+        answer = envelope(error.status_code, words)
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        field = str(first["loc"][-1])
+        return envelope(400, f"{field}: {first['msg']}", "invalid_value", field)
+
+    @app.exception_handler(Exception)
+    def unforeseen(_: Request, error: Exception) -> JSONResponse:
+        return envelope(500, f"Something broke here ({type(error).__name__}); the request may be tried again.", "internal_error")

@@ -1,0 +1,227 @@
+"""The Videos API's words and ours: the only place that knows both.
+
+Names that the API has are its own; further ones are those that the open servers use (vLLM-Omni, SGLang). Everything that the
+API never had comes in one field, `unstrung`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from unstrung.errors import InvalidRequest
+from unstrung.job import Job, Status
+from unstrung.jobs.queue import Turn
+from unstrung.request import DEFAULT_MODEL, Request
+
+# what programs ask for that were written for the hosted service
+HOSTED = ("sora-2", "sora-2-pro", "sora-2-2025-10-06", "sora-2-pro-2025-10-06", "sora-2-2025-12-08")
+DEFAULT_SECONDS, DEFAULT_SIZE = "4", "720x1280"
+
+WHOLE = ("seed", "num_inference_steps", "fps", "num_frames", "width", "height")
+FIELDS = ("prompt", "model", "seconds", "size", "negative_prompt", "guidance_scale", "draft", *WHOLE)
+
+
+Wire = Literal["queued", "in_progress", "completed", "failed"]
+_WIRE: dict[Status, Wire] = {
+    Status.QUEUED: "queued", Status.IN_PROGRESS: "in_progress", Status.COMPLETED: "completed", Status.FAILED: "failed",
+    Status.CANCELED: "failed",
+}  # fmt: skip
+
+
+class VideoError(BaseModel):
+    """Why a video failed: `code` for programs, `message` for people."""
+
+    code: str
+    message: str
+
+
+class Extras(BaseModel):
+    """What the Videos API never said: the job's own status, its turn, and what it was asked for."""
+
+    status: Literal["queued", "in_progress", "completed", "failed", "canceled"]
+    draft: bool
+    attempt: int = Field(description="how often a worker has begun it")
+    position: int | None = Field(default=None, description="how many go before it; null unless it waits")
+    starts_in: float | None = Field(
+        default=None, description="seconds until it begins, from measured times; null unless it waits"
+    )
+    ends_in: float | None = Field(default=None, description="seconds until it is done, from measured times; null unless it waits")
+    request: dict[str, Any] = Field(description="the request in our words, with the seed that was chosen")
+
+
+class Video(BaseModel):
+    """A video on its way or done. Times are seconds since 1970."""
+
+    id: str
+    object: Literal["video"] = "video"
+    model: str
+    status: Wire
+    progress: int = Field(ge=0, le=100)
+    created_at: int
+    completed_at: int | None
+    expires_at: int | None
+    prompt: str
+    seconds: str
+    size: str
+    remixed_from_video_id: str | None
+    error: VideoError | None
+    unstrung: Extras
+
+
+class VideoList(BaseModel):
+    """A page of videos; the next one is `after=last_id`."""
+
+    object: Literal["list"] = "list"
+    data: list[Video]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
+class VideoDeleted(BaseModel):
+    """A video is gone, with its file."""
+
+    id: str
+    object: Literal["video.deleted"] = "video.deleted"
+    deleted: Literal[True] = True
+
+
+class ErrorBody(BaseModel):
+    """What is wrong, in OpenAI's envelope."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorEnvelope(BaseModel):
+    """What every answer above 399 holds."""
+
+    error: ErrorBody
+
+
+class CreateVideo(BaseModel):
+    """What a video is asked for with; only `prompt` is required. As JSON, or as form data."""
+
+    prompt: str
+    model: str = Field("sora-2", description="a model of this host; the hosted service's names stand for the host's choice")
+    seconds: str | float = DEFAULT_SECONDS
+    size: str = Field(DEFAULT_SIZE, description="width and height in pixels, as 1280x720")
+    negative_prompt: str | None = None
+    seed: int | None = None
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    fps: int | None = None
+    num_frames: int | None = Field(None, description="instead of `seconds`")
+    width: int | None = Field(None, description="with `height`, instead of `size`")
+    height: int | None = None
+    draft: bool = Field(False, description="a quick try, which goes before finals within reason")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as the API's words say it, and whether it is a draft."""
+
+    request: Request
+    draft: bool
+
+
+def read_create(fields: Mapping[str, Any], aliases: Mapping[str, str]) -> Asked:
+    """Read what a video is asked for with; form data has text for numbers. Raises `InvalidRequest`."""
+    for name in fields:
+        if name not in FIELDS:
+            near = difflib.get_close_matches(name, FIELDS, n=1)
+            hint = f"; did you mean '{near[0]}'" if near else f"; known are: {', '.join(FIELDS)}"
+            raise InvalidRequest(name, f"'{name}' is not a field of a video{hint}.", code="unknown_parameter")
+    if not isinstance(fields.get("prompt"), str):
+        raise InvalidRequest("prompt", "A video needs a prompt: say what you want to see.", code="missing_required_parameter")
+    whole = {name: _whole(name, fields[name]) for name in WHOLE if fields.get(name) is not None}
+    if ("width" in whole) != ("height" in whole):
+        missing = "height" if "width" in whole else "width"
+        raise InvalidRequest(missing, f"{missing} is missing: give width and height, or size.")
+    if "width" not in whole:
+        whole["width"], whole["height"] = _size(fields.get("size") or DEFAULT_SIZE)
+    seconds = None
+    if "num_frames" not in whole or fields.get("seconds") is not None:
+        seconds = _number("seconds", fields.get("seconds") or DEFAULT_SECONDS)
+    guidance = fields.get("guidance_scale")
+    asked = {
+        **whole, "prompt": fields["prompt"], "negative_prompt": fields.get("negative_prompt"), "seconds": seconds,
+        "model": model_of(fields.get("model"), aliases),
+        "guidance_scale": None if guidance is None else _number("guidance_scale", guidance),
+    }  # fmt: skip
+    request = Request.from_dict(asked)
+    return Asked(request, _yes("draft", fields.get("draft") or False))
+
+
+def model_of(name: Any, aliases: Mapping[str, str]) -> str:
+    """Return the model that a name stands for on this host; raise `InvalidRequest` for what is no name."""
+    if name is not None and not isinstance(name, str):
+        raise InvalidRequest("model", f"model is {name!r}; it must be a name.")
+    name = name or HOSTED[0]
+    return aliases.get(name) or (DEFAULT_MODEL if name in HOSTED else name)
+
+
+def video_of(job: Job, turn: Turn | None) -> Video:
+    """Return a job in the API's words. A canceled one is called failed there: its clients know no other end."""
+    asked = job.request
+    error = VideoError(code=job.error.code, message=job.error.message) if job.error else None
+    if job.status is Status.CANCELED:
+        error = VideoError(code="canceled", message="Somebody who may do so canceled this video.")
+    seconds = asked.seconds if asked.seconds is not None else (asked.num_frames or 0) / (asked.fps or 24)
+    extras = Extras(
+        status=job.status.value, draft=job.draft, attempt=job.attempt, request=asked.to_dict(),
+        position=turn.position if turn else None, starts_in=round(turn.starts_in, 1) if turn else None,
+        ends_in=round(turn.ends_in, 1) if turn else None,
+    )  # fmt: skip
+    return Video(
+        id=job.id, model=asked.model or DEFAULT_MODEL, status=_WIRE[job.status], progress=job.progress,
+        created_at=int(job.created_at), completed_at=_int(job.completed_at), expires_at=_int(job.expires_at),
+        prompt=asked.prompt, seconds=f"{seconds:g}", size=f"{asked.width}x{asked.height}",
+        remixed_from_video_id=job.remixed_from_video_id, error=error, unstrung=extras,
+    )  # fmt: skip
+
+
+def _int(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d{1,19}", value.strip()):
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidRequest(name, f"{name} is {value!r}; it must be a whole number.")
+    return value
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidRequest(name, f"{name} is {value!r}; it must be a number.")
+    return number
+
+
+def _yes(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"
+    raise InvalidRequest(name, f"{name} is {value!r}; it must be true or false.")
+
+
+def _size(value: Any) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value) if isinstance(value, str) else None
+    if match is None:
+        raise InvalidRequest("size", f"size is {value!r}; it must be like 1280x720.")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,74 @@
+"""Run the server and its workers: workers are processes of their own, and are started again when they die."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import uvicorn
+
+from unstrung.api.server import create_app
+from unstrung.corpus.feed import asked_to_stop
+from unstrung.jobs.store import Store
+
+QUICK_DEATH = 5.0  # a worker that lives no longer than this is waited for before the next is started
+
+
+class Workers:
+    """Worker processes that are kept alive; what a dead one had begun goes back into the queue at once."""
+
+    def __init__(self, store: Store, count: int, options: Sequence[str], say: Callable[[str], None]) -> None:
+        self.store, self.options, self.say = store, options, say
+        self._stopping = threading.Event()
+        self._running: dict[int, subprocess.Popen[bytes]] = {}
+        self._threads = [threading.Thread(target=self._keep, args=(n,)) for n in range(count)]
+
+    def start(self) -> None:
+        """Start all of them."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Ask all to give their work back and end, and wait until they have."""
+        self._stopping.set()
+        for process in list(self._running.values()):
+            process.terminate()
+        for thread in self._threads:
+            thread.join()
+
+    def _keep(self, number: int) -> None:
+        while not self._stopping.is_set():
+            since = time.monotonic()
+            name = f"served-{number}-{time.time_ns()}"
+            command = [sys.executable, "-m", "unstrung", "worker", "--attached", "--name", name, *self.options]
+            process = self._running[number] = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+            if self._stopping.is_set():
+                process.terminate()
+            code = process.wait()
+            if self._stopping.is_set():
+                return
+            self.say(f"worker {number} ended with {code}; starting another")
+            self.store.release(worker=name)
+            if time.monotonic() - since < QUICK_DEATH:
+                self._stopping.wait(QUICK_DEATH)
+
+
+def serve(
+    store: Store, folder: Path, *, port: int, aliases: Mapping[str, str], workers: int, worker_options: Sequence[str],
+    say: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Answer on this machine's loopback address until SIGTERM or Ctrl-C; then let the workers give back what they have."""
+    app = create_app(store, folder, aliases)
+    staff = Workers(store, workers, worker_options, say)
+    say(f"listening at http://127.0.0.1:{port}/v1, to this machine alone")
+    staff.start()
+    try:
+        # uvicorn stops at a signal, and then sends it once more to whoever listened before: that is nobody's business here
+        with asked_to_stop():
+            uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", server_header=False)
+    finally:
+        staff.stop()
