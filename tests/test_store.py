@@ -19,6 +19,7 @@ from unstrung.request import Request
 
 
 def job(id: str, owner: str | None = None, **more: object) -> Job:
+    more = {"estimate": 10.0, **more}
     return Job(id, Request("a fox", model="echo"), created_at=time.time(), owner=owner, **more)  # type: ignore[arg-type]
 
 
