@@ -76,7 +76,7 @@ class Store:
             if self.engine.dialect.name == "sqlite":
                 event.listen(self.engine, "connect", _set_up_sqlite)
                 event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-            with self._writing() as connection:
+            with self.engine.begin() as connection:
                 migrate(connection)
         except (SQLAlchemyError, ImportError, ValueError) as error:
             reason = str(error).splitlines()[0]
@@ -85,11 +85,6 @@ class Store:
     def close(self) -> None:
         """Let go of all connections."""
         self.engine.dispose()
-
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        with self.engine.begin() as connection:
-            yield connection
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -110,7 +105,7 @@ class Store:
     def add(self, job: Job) -> Job:
         """Put a new job into the queue; raise `UnstrungError` where its id is taken."""
         assert job.status is Status.QUEUED and job.request.model
-        with self._writing() as connection:
+        with self.engine.begin() as connection:
             values = {**_row_of(job), "queued_at": job.created_at, "events": 0}
             try:
                 connection.execute(insert(jobs).values(values))
@@ -155,7 +150,7 @@ class Store:
     def claim(self, worker: str, now: float | None = None) -> Job | None:
         """Take the job whose turn it is for a worker; None where nothing waits or the queue is paused."""
         now = time.time() if now is None else now
-        with self._writing() as connection:
+        with self.engine.begin() as connection:
             if _setting(connection, "paused") == "yes":
                 return None
             chosen = queue.choose(_heads(connection), _used(connection, now))
@@ -170,7 +165,7 @@ class Store:
     def beat(self, job: Job, progress: int | None = None, now: float | None = None) -> bool:
         """Say that a worker still has a job, and how far it is; False where the job is not the worker's any more."""
         now = time.time() if now is None else now
-        with self._writing() as connection:
+        with self.engine.begin() as connection:
             values: dict[str, Any] = {"heartbeat_at": now}
             if progress is not None:
                 values["progress"] = case((jobs.c.progress > progress, jobs.c.progress), else_=progress)
@@ -182,13 +177,13 @@ class Store:
 
     def tell(self, job: Job, kind: str, data: dict[str, Any]) -> None:
         """Say something of a job that its worker holds, such as that there is a preview."""
-        with self._writing() as connection:
+        with self.engine.begin() as connection:
             if connection.execute(select(jobs.c.id).where(_held(job))).one_or_none():
                 _tell(connection, job.id, kind, data)
 
     def complete(self, job: Job, clip: StoredClip, timing: Timing | None = None) -> bool:
         """End a job with its clip, in one transaction; False where the job is not the worker's any more."""
-        with self._writing() as connection:
+        with self.engine.begin() as connection:
             now = clip.created_at
             if not _move(connection, job.id, Status.COMPLETED, _held(job), completed_at=now, progress=100):
                 return False
@@ -203,7 +198,7 @@ class Store:
 
     def fail(self, job: Job, error: JobError) -> bool:
         """End a job that its worker holds, with the reason; False where the job is not the worker's any more."""
-        with self._writing() as connection:
+        with self.engine.begin() as connection:
             changes = {"completed_at": time.time(), "error_code": error.code, "error_message": error.message}
             return _move(connection, job.id, Status.FAILED, _held(job), **changes) is not None
 
@@ -215,7 +210,7 @@ class Store:
         self.get(id, owner)
         clip = self.clip(id)
         ended = jobs.c.status.in_([Status.COMPLETED, Status.FAILED, Status.CANCELED])
-        with self._writing() as connection:
+        with self.engine.begin() as connection:
             if not connection.execute(delete(jobs).where(jobs.c.id == id, ended)).rowcount:
                 raise UnstrungError("bad_status", "status", f"Job {id} waits or is being made: cancel it first.")
             for table in (clips, events):
@@ -224,7 +219,7 @@ class Store:
 
     def give_back(self, job: Job) -> bool:
         """Put a job back into the queue that its worker won't finish, as if it had not been tried."""
-        with self._writing() as connection:
+        with self.engine.begin() as connection:
             changes = {"worker": None, "progress": 0, "started_at": None, "attempt": jobs.c.attempt - 1}
             return _move(connection, job.id, Status.QUEUED, _held(job), **changes) is not None
 
@@ -242,7 +237,7 @@ class Store:
 
     def _move_by_hand(self, id: str, owner: str | None, status: Status, *where: Any, **changes: Any) -> Job:
         self.get(id, owner)
-        with self._writing() as connection:
+        with self.engine.begin() as connection:
             row = _move(connection, id, status, *where, **changes)
         if row is None:
             self.get(id).move(status)  # says in words why not
@@ -256,7 +251,7 @@ class Store:
         """
         silent = jobs.c.heartbeat_at < silent_since if silent_since is not None else false()
         lost = or_(silent, jobs.c.worker == worker if worker is not None else false())
-        with self._writing() as connection:
+        with self.engine.begin() as connection:
             query = select(jobs.c.id, jobs.c.attempt).where(jobs.c.status == Status.IN_PROGRESS, lost)
             found = connection.execute(query).all()
             for id, attempt in found:
@@ -270,7 +265,7 @@ class Store:
 
     def pause(self, paused: bool) -> None:
         """Stop giving out jobs, or go on; what runs, runs on."""
-        with self._writing() as connection:
+        with self.engine.begin() as connection:
             connection.execute(delete(settings).where(settings.c.name == "paused"))
             connection.execute(insert(settings).values(name="paused", value="yes" if paused else "no"))
 
