@@ -49,6 +49,8 @@ class Job:
     progress: int = 0  # per cent
     owner: str | None = None
     draft: bool = False  # a quick try: goes before finals, within reason
+    public: bool = False  # its maker has published it: others may see it
+    seconds: float = 0.0  # of video
     estimate: float = 0.0  # seconds of work that it is thought to be
     started_at: float | None = None
     completed_at: float | None = None

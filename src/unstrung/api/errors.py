@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -11,11 +12,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from unstrung.api.callers import Denied, TooMany
 from unstrung.api.schema import ErrorEnvelope
 from unstrung.errors import UnstrungError
 
 # by our errors' codes; every other one is the request's own fault
-STATUS = {"not_found": 404, "unknown_model": 404, "bad_status": 409, "not_ready": 409, "missing_weights": 503}
+STATUS = {
+    "not_found": 404, "unknown_model": 404, "bad_status": 409, "not_ready": 409, "missing_weights": 503,
+    "invalid_api_key": 401, "insufficient_scope": 403, "over_limit": 429, "rate_limited": 429,
+}  # fmt: skip
 TYPES = {
     401: "authentication_error",
     403: "permission_error",
@@ -25,7 +30,7 @@ TYPES = {
 }
 DOCUMENTED: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorEnvelope, "description": HTTPStatus(status).phrase}
-    for status in (400, 403, 404, 409, 413, 415, 421, 503)
+    for status in (400, 401, 403, 404, 409, 413, 415, 421, 429, 503)
 }
 
 
@@ -40,7 +45,12 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(UnstrungError)
     def ours(_: Request, error: UnstrungError) -> JSONResponse:
-        return envelope(STATUS.get(error.code, 400), error.message, error.code, error.field)
+        answer = envelope(STATUS.get(error.code, 400), error.message, error.code, error.field)
+        if isinstance(error, TooMany):
+            answer.headers["retry-after"] = str(math.ceil(error.seconds))
+        if isinstance(error, Denied):
+            answer.headers["www-authenticate"] = "Bearer"
+        return answer
 
     @app.exception_handler(HTTPException)
     def http(request: Request, error: HTTPException) -> JSONResponse:

@@ -22,9 +22,10 @@ class Guard:
     """Let in only those who call this host by its name and come from no other page.
 
     A page elsewhere can make a browser send forms to this machine, and a name elsewhere can be pointed at it (DNS rebinding).
+    Where `names` is None, any name will do: tokens are asked for there, which a browser does not send by itself.
     """
 
-    def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, names: Collection[str] | None) -> None:
         self.app, self.names = app, names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,7 +47,7 @@ class Guard:
         await (refused or self.app)(scope, receive, with_headers)
 
     def _refuse(self, host: str, origin: str | None) -> ASGIApp | None:
-        if urlsplit(f"//{host}").hostname not in self.names:
+        if self.names is not None and urlsplit(f"//{host}").hostname not in self.names:
             return envelope(421, f"This server does not go by the name of '{host}'.", "wrong_host")
         if origin is not None and urlsplit(origin).netloc != host:
             return envelope(403, f"Pages of '{origin}' may not ask this server.", "wrong_origin")

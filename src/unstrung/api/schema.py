@@ -25,7 +25,7 @@ HOSTED = ("sora-2", "sora-2-pro", "sora-2-2025-10-06", "sora-2-pro-2025-10-06", 
 DEFAULT_SECONDS, DEFAULT_SIZE = "4", "720x1280"
 
 WHOLE = ("seed", "num_inference_steps", "fps", "num_frames", "width", "height")
-FIELDS = ("prompt", "model", "seconds", "size", "negative_prompt", "guidance_scale", "draft", *WHOLE)
+FIELDS = ("prompt", "model", "seconds", "size", "negative_prompt", "guidance_scale", "draft", "public", *WHOLE)
 
 
 Wire = Literal["queued", "in_progress", "completed", "failed"]
@@ -47,6 +47,7 @@ class Extras(BaseModel):
 
     status: Literal["queued", "in_progress", "completed", "failed", "canceled"]
     draft: bool
+    public: bool = Field(description="published: everybody who may ask here may see it")
     attempt: int = Field(description="how often a worker has begun it")
     position: int | None = Field(default=None, description="how many go before it; null unless it waits")
     starts_in: float | None = Field(
@@ -124,14 +125,17 @@ class CreateVideo(BaseModel):
     width: int | None = Field(None, description="with `height`, instead of `size`")
     height: int | None = None
     draft: bool = Field(False, description="a quick try, which goes before finals within reason")
+    public: bool = Field(False, description="let everybody who may ask here see it")
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as the API's words say it, and whether it is a draft."""
+    """A request as the API's words say it, and what else was said of the job."""
 
     request: Request
-    draft: bool
+    draft: bool = False
+    public: bool = False
+    remixed_from: str | None = None
 
 
 def read_create(fields: Mapping[str, Any], aliases: Mapping[str, str]) -> Asked:
@@ -159,7 +163,7 @@ def read_create(fields: Mapping[str, Any], aliases: Mapping[str, str]) -> Asked:
         "guidance_scale": None if guidance is None else _number("guidance_scale", guidance),
     }  # fmt: skip
     request = Request.from_dict(asked)
-    return Asked(request, _yes("draft", fields.get("draft") or False))
+    return Asked(request, _yes("draft", fields.get("draft") or False), _yes("public", fields.get("public") or False))
 
 
 def model_of(name: Any, aliases: Mapping[str, str]) -> str:
@@ -178,7 +182,7 @@ def video_of(job: Job, turn: Turn | None) -> Video:
         error = VideoError(code="canceled", message="Somebody who may do so canceled this video.")
     seconds = asked.seconds if asked.seconds is not None else (asked.num_frames or 0) / (asked.fps or 24)
     extras = Extras(
-        status=job.status.value, draft=job.draft, attempt=job.attempt, request=asked.to_dict(),
+        status=job.status.value, draft=job.draft, public=job.public, attempt=job.attempt, request=asked.to_dict(),
         position=turn.position if turn else None, starts_in=round(turn.starts_in, 1) if turn else None,
         ends_in=round(turn.ends_in, 1) if turn else None,
     )  # fmt: skip

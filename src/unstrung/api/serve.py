@@ -7,13 +7,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 
 import uvicorn
 
 from unstrung.api.server import create_app
 from unstrung.corpus.feed import asked_to_stop
+from unstrung.errors import InvalidRequest
 from unstrung.jobs.store import Store
+from unstrung.jobs.tokens import Tokens
 
 QUICK_DEATH = 5.0  # a worker that lives no longer than this is waited for before the next is started
 
@@ -57,18 +60,37 @@ class Workers:
                 self._stopping.wait(QUICK_DEATH)
 
 
+def is_loopback(host: str) -> bool:
+    """Say whether nobody but this machine can reach an address; raise `InvalidRequest` for what is none."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        words = f"host is '{host}'; it must be an address of this machine, as 127.0.0.1, or 0.0.0.0 for all of them."
+        raise InvalidRequest("host", words) from None
+
+
 def serve(
-    store: Store, folder: Path, *, port: int, aliases: Mapping[str, str], workers: int, worker_options: Sequence[str],
+    store: Store, folder: Path, *, host: str, port: int, aliases: Mapping[str, str], workers: int, worker_options: Sequence[str],
     say: Callable[[str], None],
 ) -> None:  # fmt: skip
-    """Answer on this machine's loopback address until SIGTERM or Ctrl-C; then let the workers give back what they have."""
-    app = create_app(store, folder, aliases)
+    """Answer until SIGTERM or Ctrl-C; then let the workers give back what they have.
+
+    At another address than this machine's own, others can ask too: raises `InvalidRequest` where no token was given out.
+    """
+    alone = is_loopback(host)
+    if not alone and all(token.revoked_at for token in Tokens(store).list()):
+        words = f"At {host} other machines can reach this server, and nobody has a token yet: unstrung tokens create NAME"
+        raise InvalidRequest("host", words, code="no_tokens")
+    app = create_app(store, folder, aliases, guarded=not alone)
     staff = Workers(store, workers, worker_options, say)
-    say(f"listening at http://127.0.0.1:{port}/v1, to this machine alone")
+    name = f"[{host}]" if ":" in host else host
+    say(f"listening at http://{name}:{port}/v1, to {'this machine alone' if alone else 'whoever has a token'}")
     staff.start()
     try:
         # uvicorn stops at a signal, and then sends it once more to whoever listened before: that is nobody's business here
         with asked_to_stop():
-            uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", server_header=False)
+            uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False, proxy_headers=False)
     finally:
         staff.stop()

@@ -18,6 +18,7 @@ from typer.exceptions import TyperException
 from unstrung.cli.jobs import enqueue, jobs_app, serve, worker
 from unstrung.cli.learn import data_app, eval_app, train_app
 from unstrung.cli.talk import Json, Talk, print_json
+from unstrung.cli.tokens import tokens_app
 from unstrung.errors import InvalidRequest, UnstrungError
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(train_app, name="train")
 app.add_typer(eval_app, name="eval")
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(tokens_app, name="tokens")
 app.command("worker")(worker)
 app.command("serve")(serve)
 

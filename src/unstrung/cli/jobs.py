@@ -154,7 +154,10 @@ def worker(
 
 
 def serve(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen, on this machine alone.")] = 8000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Which address to listen at; others than this machine's own need tokens.")
+    ] = "127.0.0.1",
     alias: Annotated[list[str] | None, typer.Option(help="What a name stands for, as sora-2=nano; may be repeated.")] = None,
     workers: Annotated[int, typer.Option(min=0, max=64, help="How many films are made at once; 0: elsewhere.")] = 1,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
@@ -170,7 +173,16 @@ def serve(
     if wrong := [name for name, equals, model in pairs if not (name and equals and model)]:
         raise InvalidRequest("alias", f"--alias is '{wrong[0]}'; it must be like sora-2=nano.")
     command = [*(["--device", device] if device else []), *(["--store", store_url] if store_url else [])]
-    run(store, data_folder(), port=port, aliases={n: m for n, _, m in pairs}, workers=workers, worker_options=command, say=say)
+    run(
+        store,
+        data_folder(),
+        host=host,
+        port=port,
+        aliases={n: m for n, _, m in pairs},
+        workers=workers,
+        worker_options=command,
+        say=say,
+    )
 
 
 def _row(job: Job, turns: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from unstrung.errors import UnstrungError
 from unstrung.job import MOVES, Job, JobError, Status
 from unstrung.jobs import migrations, queue
+from unstrung.jobs.limits import Allowance, check_amount, check_size
 from unstrung.jobs.tables import clips, events, jobs, settings, timings
 from unstrung.jobs.timing import UNKNOWN_SECONDS, Timing
 from unstrung.recipe import Recipe
@@ -92,20 +93,34 @@ class Store:
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             yield connection
 
-    def submit(self, request: Request, resolved: Request, *, owner: str | None = None, draft: bool = False) -> Job:
-        """Put a request into the queue as a new job; `resolved` is what it comes to, and says how long it will take."""
-        assert resolved.model and resolved.seed is not None
+    def submit(
+        self, request: Request, resolved: Request, *, owner: str | None = None, draft: bool = False, public: bool = False,
+        remixed_from: str | None = None, allowance: Allowance | None = None,
+    ) -> Job:  # fmt: skip
+        """Put a request into the queue as a new job; `resolved` is what it comes to, and says how long it will take.
+
+        Raises `OverLimit` where that is more than the allowance.
+        """
+        assert resolved.model and resolved.seed is not None and resolved.seconds is not None
+        if allowance is not None:
+            check_size(resolved, allowance)
         timing = self.timing(resolved.model)
         estimate = timing.of(resolved) if timing else UNKNOWN_SECONDS
         # model and seed are chosen now, so that a job that runs again makes the same clip
         request = replace(request, model=resolved.model, seed=resolved.seed)
         id = f"video_{secrets.token_hex(16)}"
-        return self.add(Job(id, request, created_at=time.time(), owner=owner, draft=draft, estimate=estimate))
+        job = Job(
+            id, request, created_at=time.time(), owner=owner, draft=draft, public=public, seconds=resolved.seconds,
+            estimate=estimate, remixed_from_video_id=remixed_from,
+        )  # fmt: skip
+        return self.add(job, allowance)
 
-    def add(self, job: Job) -> Job:
-        """Put a new job into the queue; raise `UnstrungError` where its id is taken."""
+    def add(self, job: Job, allowance: Allowance | None = None) -> Job:
+        """Put a new job into the queue; raise `OverLimit`, and `UnstrungError` where its id is taken."""
         assert job.status is Status.QUEUED and job.request.model
         with self.engine.begin() as connection:
+            if allowance is not None:
+                check_amount(connection, job, allowance)
             values = {**_row_of(job), "queued_at": job.created_at, "events": 0}
             try:
                 connection.execute(insert(jobs).values(values))
@@ -114,32 +129,38 @@ class Store:
             _tell(connection, job.id, "state", {"status": job.status})
         return job
 
-    def find(self, id: str, owner: str | None = None) -> Job | None:
-        """Return a job; None where there is none, or where it is not the given owner's."""
+    def find(self, id: str, owner: str | None = None, *, or_public: bool = False) -> Job | None:
+        """Return a job; None where there is none, or where it is not the given owner's and, if that will do, not public."""
+        query = select(jobs).where(jobs.c.id == id)
+        if owner is not None:
+            mine = jobs.c.owner == owner
+            query = query.where(or_(mine, jobs.c.public == 1) if or_public else mine)
         with self._reading() as connection:
-            row = connection.execute(select(jobs).where(jobs.c.id == id)).one_or_none()
-        return None if row is None or (owner is not None and row.owner != owner) else _job_of(row)
+            row = connection.execute(query).one_or_none()
+        return None if row is None else _job_of(row)
 
-    def get(self, id: str, owner: str | None = None) -> Job:
-        """Return a job; raise `NotFound` where there is none, or where it is not the given owner's."""
-        job = self.find(id, owner)
+    def get(self, id: str, owner: str | None = None, *, or_public: bool = False) -> Job:
+        """Return what `find` does; raise `NotFound` where that is nothing."""
+        job = self.find(id, owner, or_public=or_public)
         if job is None:
             raise NotFound(id)
         return job
 
     def page(
-        self, *, owner: str | None = None, status: Status | None = None, after: str | None = None, limit: int = 20,
-        newest_first: bool = True,
+        self, *, owner: str | None = None, public: bool = False, status: Status | None = None, after: str | None = None,
+        limit: int = 20, newest_first: bool = True,
     ) -> list[Job]:  # fmt: skip
-        """Return a page of jobs by their time, of one owner or of all, those behind the job `after`."""
+        """Return a page of jobs by their time, of one owner or of all, or the published ones; those behind the job `after`."""
         c = jobs.c
         query = select(jobs)
         if owner is not None:
             query = query.where(c.owner == owner)
+        if public:
+            query = query.where(c.public == 1)
         if status is not None:
             query = query.where(c.status == status)
         if after is not None:
-            seen = self.get(after, owner)
+            seen = self.get(after, owner, or_public=public)
             later = (c.created_at < seen.created_at) if newest_first else (c.created_at > seen.created_at)
             beside = (c.id < seen.id) if newest_first else (c.id > seen.id)
             query = query.where(or_(later, and_(c.created_at == seen.created_at, beside)))
@@ -217,6 +238,13 @@ class Store:
                 connection.execute(delete(table).where(table.c.job_id == id))
         return clip
 
+    def publish(self, id: str, public: bool, owner: str | None = None) -> Job:
+        """Let others see a video, or no longer; raise `NotFound`."""
+        self.get(id, owner)
+        with self.engine.begin() as connection:
+            connection.execute(update(jobs).where(jobs.c.id == id).values(public=int(public)))
+        return self.get(id, owner)
+
     def give_back(self, job: Job) -> bool:
         """Put a job back into the queue that its worker won't finish, as if it had not been tried."""
         with self.engine.begin() as connection:
@@ -227,17 +255,22 @@ class Store:
         """Take a job out of the queue, or stop it; raise `UnstrungError` where it has ended already."""
         return self._move_by_hand(id, owner, Status.CANCELED, completed_at=time.time())
 
-    def retry(self, id: str, owner: str | None = None) -> Job:
-        """Put a job that failed or was canceled back into the queue; raise `UnstrungError` for any other."""
+    def retry(self, id: str, owner: str | None = None, allowance: Allowance | None = None) -> Job:
+        """Put a job that failed or was canceled back into the queue; raise `OverLimit`, and `UnstrungError` for any other."""
         changes: dict[str, Any] = {
             "attempt": 0, "progress": 0, "started_at": None, "completed_at": None, "error_code": None, "error_message": None,
             "worker": None, "queued_at": time.time(),
         }  # fmt: skip
-        return self._move_by_hand(id, owner, Status.QUEUED, jobs.c.status != Status.IN_PROGRESS, **changes)
+        ended = jobs.c.status != Status.IN_PROGRESS
+        return self._move_by_hand(id, owner, Status.QUEUED, ended, allowance=allowance, **changes)
 
-    def _move_by_hand(self, id: str, owner: str | None, status: Status, *where: Any, **changes: Any) -> Job:
-        self.get(id, owner)
+    def _move_by_hand(
+        self, id: str, owner: str | None, status: Status, *where: Any, allowance: Allowance | None = None, **changes: Any
+    ) -> Job:
+        job = self.get(id, owner)
         with self.engine.begin() as connection:
+            if allowance is not None:
+                check_amount(connection, job, allowance)
             row = _move(connection, id, status, *where, **changes)
         if row is None:
             self.get(id).move(status)  # says in words why not
@@ -403,9 +436,10 @@ def _setting(connection: Connection, name: str) -> str | None:
 def _row_of(job: Job) -> dict[str, Any]:
     error = job.error
     return {
-        "id": job.id, "owner": job.owner, "status": job.status, "draft": int(job.draft), "progress": job.progress,
-        "model": job.request.model, "request": json.dumps(job.request.to_dict()), "estimate": job.estimate,
-        "created_at": job.created_at, "started_at": job.started_at, "completed_at": job.completed_at,
+        "id": job.id, "owner": job.owner, "status": job.status, "draft": int(job.draft), "public": int(job.public),
+        "seconds": job.seconds, "progress": job.progress, "model": job.request.model,
+        "request": json.dumps(job.request.to_dict()), "estimate": job.estimate, "created_at": job.created_at,
+        "started_at": job.started_at, "completed_at": job.completed_at,
         "expires_at": job.expires_at, "error_code": error and error.code, "error_message": error and error.message,
         "remixed_from_video_id": job.remixed_from_video_id, "attempt": job.attempt, "worker": job.worker,
     }  # fmt: skip
@@ -414,8 +448,8 @@ def _row_of(job: Job) -> dict[str, Any]:
 def _job_of(row: Row[Any]) -> Job:
     job = Job(
         id=row.id, request=Request.from_dict(json.loads(row.request)), created_at=row.created_at, status=Status(row.status),
-        progress=row.progress, owner=row.owner, draft=bool(row.draft), estimate=row.estimate, started_at=row.started_at,
-        completed_at=row.completed_at, expires_at=row.expires_at, remixed_from_video_id=row.remixed_from_video_id,
-        attempt=row.attempt, worker=row.worker,
+        progress=row.progress, owner=row.owner, draft=bool(row.draft), public=bool(row.public),
+        seconds=row.seconds, estimate=row.estimate, started_at=row.started_at, completed_at=row.completed_at,
+        expires_at=row.expires_at, remixed_from_video_id=row.remixed_from_video_id, attempt=row.attempt, worker=row.worker,
     )  # fmt: skip
     return replace(job, error=JobError(row.error_code, row.error_message)) if row.error_code else job

@@ -10,10 +10,10 @@ jobs = Table(
     "jobs", metadata,
     Column("id", Text, primary_key=True), Column("owner", Text), Column("status", Text, nullable=False),
     Column("draft", Integer, nullable=False), Column("progress", Integer, nullable=False), Column("model", Text, nullable=False),
-    Column("request", Text, nullable=False), Column("estimate", Double, nullable=False),
-    Column("created_at", Double, nullable=False), Column("queued_at", Double, nullable=False),
-    Column("started_at", Double), Column("completed_at", Double),
-    Column("expires_at", Double), Column("error_code", Text), Column("error_message", Text),
+    Column("request", Text, nullable=False), Column("seconds", Double, nullable=False),
+    Column("estimate", Double, nullable=False), Column("public", Integer, nullable=False),
+    Column("created_at", Double, nullable=False), Column("queued_at", Double, nullable=False), Column("started_at", Double),
+    Column("completed_at", Double), Column("expires_at", Double), Column("error_code", Text), Column("error_message", Text),
     Column("remixed_from_video_id", Text), Column("attempt", Integer, nullable=False), Column("worker", Text),
     Column("heartbeat_at", Double), Column("events", Integer, nullable=False),
 )  # fmt: skip
@@ -35,6 +35,13 @@ timings = Table(
     "timings", metadata,
     Column("model", Text, primary_key=True), Column("measured", Integer, nullable=False), Column("fixed", Double, nullable=False),
     Column("per_step", Double, nullable=False), Column("per_pixel", Double, nullable=False),
+)  # fmt: skip
+
+tokens = Table(
+    "tokens", metadata,
+    Column("id", Text, primary_key=True), Column("name", Text, nullable=False), Column("owner", Text, nullable=False),
+    Column("scopes", Text, nullable=False), Column("allowance", Text, nullable=False), Column("salt", Text, nullable=False),
+    Column("digest", Text, nullable=False), Column("created_at", Double, nullable=False), Column("revoked_at", Double),
 )  # fmt: skip
 
 settings = Table("settings", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))

@@ -9,7 +9,8 @@ STATEMENTS = (
     """
     CREATE TABLE jobs (
         id TEXT PRIMARY KEY, owner TEXT, status TEXT NOT NULL, draft INTEGER NOT NULL, progress INTEGER NOT NULL,
-        model TEXT NOT NULL, request TEXT NOT NULL, estimate DOUBLE PRECISION NOT NULL,
+        model TEXT NOT NULL, request TEXT NOT NULL, seconds DOUBLE PRECISION NOT NULL, estimate DOUBLE PRECISION NOT NULL,
+        public INTEGER NOT NULL,
         created_at DOUBLE PRECISION NOT NULL, queued_at DOUBLE PRECISION NOT NULL,
         started_at DOUBLE PRECISION, completed_at DOUBLE PRECISION,
         expires_at DOUBLE PRECISION, error_code TEXT, error_message TEXT, remixed_from_video_id TEXT,
@@ -22,6 +23,7 @@ STATEMENTS = (
     "CREATE INDEX jobs_ended ON jobs (completed_at, owner)",
     "CREATE INDEX jobs_of_owner ON jobs (owner, created_at, id)",
     "CREATE INDEX jobs_by_time ON jobs (created_at, id)",
+    "CREATE INDEX jobs_public ON jobs (created_at, id) WHERE public = 1",
     """
     CREATE TABLE events (
         job_id TEXT NOT NULL, number INTEGER NOT NULL, at DOUBLE PRECISION NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL,
@@ -34,6 +36,7 @@ STATEMENTS = (
         recipe TEXT NOT NULL, created_at DOUBLE PRECISION NOT NULL
     )
     """,
+    "CREATE INDEX clips_of_owner ON clips (owner, bytes)",
     """
     CREATE TABLE timings (
         model TEXT PRIMARY KEY, measured INTEGER NOT NULL, fixed DOUBLE PRECISION NOT NULL,

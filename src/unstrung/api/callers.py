@@ -1,0 +1,120 @@
+"""Who is asking, what they may do, and how often: bearer tokens, scopes and rates."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from unstrung.errors import UnstrungError
+from unstrung.jobs.limits import Allowance
+from unstrung.jobs.tokens import SCOPES, Tokens
+
+WRONG_A_MINUTE = 30  # tokens that don't fit, from one address
+MOST_REMEMBERED = 10_000  # addresses and tokens whose pace is kept in mind
+
+Credentials = Annotated[
+    HTTPAuthorizationCredentials | None,
+    Security(HTTPBearer(auto_error=False, description="A token of this host, where it has given out any.")),
+]
+
+
+class Denied(UnstrungError):
+    """Nobody knows the caller."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("invalid_api_key", None, message)
+
+
+class Forbidden(UnstrungError):
+    """The caller is known and may not do this."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("insufficient_scope", None, message)
+
+
+class TooMany(UnstrungError):
+    """The caller asks too often; `seconds` from now there is room for one more."""
+
+    def __init__(self, seconds: float, message: str) -> None:
+        super().__init__("rate_limited", None, message)
+        self.seconds = seconds
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: `owner` is whose their videos are, `sees` whose they may see; None is nobody's, and everybody's."""
+
+    name: str
+    owner: str | None
+    sees: str | None
+    scopes: tuple[str, ...]
+    allowance: Allowance
+
+
+HOST = Caller("host", None, None, SCOPES, Allowance())  # on a machine that has given out no tokens, whoever sits at it
+
+
+class Rates:
+    """Let each key through so many times a minute, all at once or spread (a token bucket)."""
+
+    def __init__(self) -> None:
+        self._left: dict[str, tuple[float, float]] = {}  # how many more, as of when
+        self._lock = threading.Lock()
+
+    def take(self, key: str, a_minute: int) -> float:
+        """Let one through and return 0; where there were too many, return after how many seconds there is room."""
+        with self._lock:
+            now = time.monotonic()
+            left, since = self._left.pop(key, (float(a_minute), now))
+            left = min(float(a_minute), left + (now - since) * a_minute / 60)
+            passed = left >= 1
+            if len(self._left) >= MOST_REMEMBERED:
+                self._left.pop(next(iter(self._left)))  # who has been silent longest
+            self._left[key] = left - passed, now
+            return 0.0 if passed else (1 - left) * 60 / a_minute
+
+
+class Door:
+    """Knows callers by their tokens. Tokens are asked for as soon as there is one, and always where `guarded` says so."""
+
+    def __init__(self, tokens: Tokens, *, guarded: bool) -> None:
+        self._tokens, self._guarded = tokens, guarded
+        self._rates = Rates()
+
+    def may(self, scope: str) -> Callable[[Request, Credentials], Caller]:
+        """Return a dependency that gives the caller; it raises `Denied`, `Forbidden` or `TooMany`."""
+
+        def caller(request: Request, credentials: Credentials) -> Caller:
+            found = self.know(credentials.credentials if credentials else "", request.client.host if request.client else "")
+            if scope not in found.scopes:
+                raise Forbidden(f"The token '{found.name}' may {', '.join(found.scopes)}; this takes '{scope}'.")
+            request.state.caller = found
+            return found
+
+        return caller
+
+    def know(self, text: str, address: str) -> Caller:
+        """Return who comes with a token from an address; raise `Denied` or `TooMany`."""
+        if not self._guarded:
+            self._guarded = self._tokens.ever()  # from then on: that the last one is revoked opens no door
+            if not self._guarded:
+                return HOST
+        token = self._tokens.find(text)
+        if token is None:
+            wait = self._rates.take(f"wrong {address}", WRONG_A_MINUTE)
+            if wait:
+                raise TooMany(wait, "Too many wrong tokens from this address: wait, and try again.")
+            raise Denied("This server asks for a token that it has given out: send it as 'Authorization: Bearer ...'.")
+        if token.allowance.requests_a_minute is not None:
+            wait = self._rates.take(token.id, token.allowance.requests_a_minute)
+            if wait:
+                words = f"This token may ask {token.allowance.requests_a_minute} times a minute: wait {wait:.1f} s."
+                raise TooMany(wait, words)
+        sees = None if "admin" in token.scopes else token.owner
+        return Caller(token.name, token.owner, sees, token.scopes, token.allowance)

@@ -1,0 +1,75 @@
+"""How much an owner may have at once, a day and in all: counted in the transaction that adds the job."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, or_, select
+
+from unstrung.errors import UnstrungError
+from unstrung.job import Job, Status
+from unstrung.jobs.tables import clips, jobs
+from unstrung.request import Request
+
+DAY = 86400.0
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """How much a token's owner may have; None is no limit."""
+
+    concurrent_jobs: int | None = None  # that wait or run
+    seconds_a_day: float | None = None  # of video that was asked for, and did not fail
+    storage_bytes: int | None = None  # of finished clips
+    largest_pixels: int | None = None  # width x height
+    requests_a_minute: int | None = None
+
+
+class OverLimit(UnstrungError):
+    """The owner has as much as the token allows."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__("over_limit", field, message)
+
+
+def check_size(resolved: Request, allowance: Allowance) -> None:
+    """Raise `OverLimit` for a picture that is larger than allowed."""
+    assert resolved.width and resolved.height
+    most = allowance.largest_pixels
+    if most is not None and resolved.width * resolved.height > most:
+        words = f"size is {resolved.width}x{resolved.height}; this token allows {most} pixels, such as {_sixteen_nine(most)}."
+        raise OverLimit("size", words)
+
+
+def check_amount(connection: Connection, job: Job, allowance: Allowance) -> None:
+    """Raise `OverLimit` where one more job would be more than its owner may have. Call it where nobody else can add one."""
+    c, mine = jobs.c, jobs.c.owner == job.owner
+    if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(job.owner or ""))))
+    if allowance.concurrent_jobs is not None:
+        waiting = select(func.count()).where(mine, or_(c.status == Status.QUEUED, c.status == Status.IN_PROGRESS))
+        if connection.execute(waiting).scalar_one() >= allowance.concurrent_jobs:
+            words = f"{allowance.concurrent_jobs} of your videos wait or are being made, and this token allows no more at once."
+            raise OverLimit("concurrent_jobs", words)
+    if allowance.seconds_a_day is not None:
+        kept = c.status.in_([Status.QUEUED, Status.IN_PROGRESS, Status.COMPLETED])
+        since = select(func.coalesce(func.sum(c.seconds), 0.0)).where(mine, c.created_at > time.time() - DAY, kept)
+        used = float(connection.execute(since).scalar_one())
+        if used + job.seconds > allowance.seconds_a_day:
+            words = (
+                f"You have asked for {used:g} s of video within a day, and this would be {job.seconds:g} more; this token allows "
+                f"{allowance.seconds_a_day:g} s."
+            )
+            raise OverLimit("seconds", words)
+    if allowance.storage_bytes is not None:
+        held = select(func.coalesce(func.sum(clips.c.bytes), 0)).where(clips.c.owner == job.owner)
+        used = int(connection.execute(held).scalar_one())
+        if used >= allowance.storage_bytes:
+            words = f"Your clips take {used} bytes, and this token allows {allowance.storage_bytes}: delete some first."
+            raise OverLimit("storage", words)
+
+
+def _sixteen_nine(pixels: int) -> str:
+    height = int((pixels * 9 / 16) ** 0.5) // 2 * 2
+    return f"{int(height * 16 / 9) // 2 * 2}x{height}"
