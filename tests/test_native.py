@@ -154,11 +154,11 @@ def test_the_film_network_is_the_same_in_both_runtimes(tmp_path: Path) -> None:
 def test_a_request_becomes_a_clip(pipeline: NativePipeline) -> None:
     heard: list[Event] = []
     request = resolve(Request("a red fox in the snow", seconds=2, width=128, height=72, num_inference_steps=6, seed=1), CARD).run
-    clip = pipeline.generate(request, heard.append)
+    clip = pipeline.generate(request, heard.append, {})
     assert clip.frames.shape == (48, 72, 128, 3) and clip.fps == 24
-    again = pipeline.generate(request, heard.append)
+    again = pipeline.generate(request, heard.append, {})
     assert np.array_equal(clip.frames, again.frames)
-    other = pipeline.generate(replace(request, seed=2), heard.append)
+    other = pipeline.generate(replace(request, seed=2), heard.append, {})
     assert not np.array_equal(clip.frames, other.frames)
     assert {e.stage for e in heard if isinstance(e, Progress)} == {"encode", "prepare", "sample", "decode"}
     assert any(isinstance(e, Preview) for e in heard)
@@ -170,23 +170,23 @@ def test_every_sampler_runs_with_and_without_guidance(pipeline: NativePipeline, 
     request = Request(
         "a fox", seconds=1, width=64, height=64, num_inference_steps=3, sampler=sampler, guidance_scale=guidance, seed=1
     )
-    clip = pipeline.generate(resolve(request, CARD).run, lambda event: None)
+    clip = pipeline.generate(resolve(request, CARD).run, lambda event: None, {})
     assert clip.frames.shape == (24, 64, 64, 3)
 
 
 def test_torch_draws_the_same_film(folder: Path, pipeline: NativePipeline) -> None:
     request = resolve(Request("a fox", seconds=2, width=128, height=72, num_inference_steps=4, seed=1), CARD).run
-    by_torch = load_pipeline(CARD, folder, "cpu:torch").generate(request, lambda event: None)
-    difference = by_torch.frames.astype(int) - pipeline.generate(request, lambda event: None).frames
+    by_torch = load_pipeline(CARD, folder, "cpu:torch").generate(request, lambda event: None, {})
+    difference = by_torch.frames.astype(int) - pipeline.generate(request, lambda event: None, {}).frames
     assert np.abs(difference).mean() < 2
 
 
 def test_a_prompt_past_the_limit_is_refused_with_what_was_read(pipeline: NativePipeline) -> None:
     request = resolve(Request("a fox and " * 40, seconds=1, seed=1), CARD).run
     with pytest.raises(InvalidRequest, match="has 120 words; nano reads the first 62"):
-        pipeline.generate(request, lambda event: None)
+        pipeline.generate(request, lambda event: None, {})
     with pytest.raises(InvalidRequest, match="negative prompt"):
-        pipeline.generate(replace(request, prompt="a fox", negative_prompt="bad " * 99), lambda event: None)
+        pipeline.generate(replace(request, prompt="a fox", negative_prompt="bad " * 99), lambda event: None, {})
 
 
 def test_it_says_what_it_read_and_what_it_does_not_know(pipeline: NativePipeline, encoder: MiniLM, folder: Path) -> None:
@@ -199,7 +199,7 @@ def test_it_says_what_it_read_and_what_it_does_not_know(pipeline: NativePipeline
     assert "does not know: cello" in read.sentence("nano")
     heard: list[Event] = []
     pipeline.generate(
-        resolve(Request("a cello", seconds=1, width=64, height=64, num_inference_steps=1, seed=1), CARD).run, heard.append
+        resolve(Request("a cello", seconds=1, width=64, height=64, num_inference_steps=1, seed=1), CARD).run, heard.append, {}
     )
     notes = [e for e in heard if isinstance(e, Note)]
     assert notes[0].code == "understood" and notes[0].data["unknown"] == ["cello"]
@@ -213,7 +213,7 @@ def test_a_shape_far_from_the_drawn_one_is_not_cut_silently(
 ) -> None:
     heard: list[Event] = []
     asked = Request("a fox", seconds=1, fps=1, width=width, height=height, num_inference_steps=1, seed=1)
-    pipeline.generate(resolve(asked, CARD).run, heard.append)
+    pipeline.generate(resolve(asked, CARD).run, heard.append, {})
     notes = [e.text for e in heard if isinstance(e, Note) and e.code == "cut"]
     assert says in notes[0] if says else not notes
 

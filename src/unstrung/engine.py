@@ -6,19 +6,21 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from unstrung import __version__
 from unstrung.card import ModelCard
-from unstrung.errors import NotEnoughMemory
+from unstrung.errors import InvalidRequest, NotEnoughMemory
 from unstrung.events import Emit, Event, Note, Progress, ignore
 from unstrung.media.clip import Clip
+from unstrung.media.codec import PICTURES, read_clip, read_picture
 from unstrung.models.base import Model
-from unstrung.plugins import find_card
+from unstrung.plugins import cards, find_card
 from unstrung.recipe import Recipe
-from unstrung.request import DEFAULT_MODEL, Request, Resolved, resolve
+from unstrung.request import DEFAULT_MODEL, Request, Resolved, check_tasks, resolve
 
 STAGES = ("resolve", "load", "encode", "prepare", "sample", "decode", "finish")
 
@@ -57,7 +59,14 @@ def open_model(name: str | None = None, device: str | None = None) -> Model:
 def check(request: Request) -> Resolved:
     """Resolve a request without loading anything; raise `UnstrungError` kin for what can't be made on this machine."""
     card, _ = find_card(request.model or DEFAULT_MODEL)
-    return _resolve(request, card)
+    try:
+        return _resolve(request, card)
+    except InvalidRequest as error:
+        if error.code != "not_supported":
+            raise
+        able = [card.id for card, _ in cards().values() if _can(request, card)]
+        words = f"{error.message} {'These do: ' + ', '.join(sorted(able)) if able else 'No model here does'}."
+        raise InvalidRequest("model", words, code="not_supported") from None
 
 
 def _resolve(request: Request, card: ModelCard) -> Resolved:
@@ -74,22 +83,39 @@ def _resolve(request: Request, card: ModelCard) -> Resolved:
     return resolved
 
 
+def _can(request: Request, card: ModelCard) -> bool:
+    try:
+        check_tasks(request, card)
+    except InvalidRequest:
+        return False
+    return True
+
+
+def open_file(source: str) -> Clip:
+    """Return the clip or the picture in a file, which is what a condition names unless somebody knows better."""
+    path = Path(source)
+    return read_picture(path) if path.suffix.lower() in PICTURES else read_clip(path)
+
+
 def generate(
-    request: Request, emit: Emit = ignore, *, model: Model | None = None, device: str | None = None
-) -> tuple[Clip, Recipe]:
+    request: Request, emit: Emit = ignore, *, model: Model | None = None, device: str | None = None,
+    open_source: Callable[[str], Clip] = open_file,
+) -> tuple[Clip, Recipe]:  # fmt: skip
     """Make a clip, and the recipe to make it again.
 
     `emit` hears of progress, previews and notes, and may raise `Canceled`. A `model` that is open already is used and
-    left open; else the request's is loaded and closed. Raises `UnstrungError` kin.
+    left open; else the request's is loaded and closed. `open_source` returns what a condition names. Raises `UnstrungError` kin.
     """
     clock = _Clock(emit)
     clock.enter("resolve")
     resolved = _resolve(request, model.card) if model else check(request)
+    sources = {condition.source: open_source(condition.source) for condition in resolved.run.conditions}
     clock(Progress("load", 0, 1))
     opened = model or open_model(resolved.target.model, device)
     clock(Progress("load", 1, 1))
     try:
-        clip = opened.generate(resolved.run, clock)  # encode, prepare, sample, decode
+        given = {source: _fitted(clip, resolved.run) for source, clip in sources.items()}
+        clip = opened.generate(resolved.run, clock, given)  # encode, prepare, sample, decode
         clock(Progress("finish", 0, 1))
         clip = _crop(clip, resolved.target)
         about = opened.about()
@@ -98,7 +124,8 @@ def generate(
             opened.close()
     clock(Progress("finish", 1, 1))
     clock.enter(None)
-    return clip, _recipe(request, resolved, opened.card, about, clip, clock)
+    parents = tuple(source.sha256() for source in sources.values())
+    return clip, replace(_recipe(request, resolved, opened.card, about, clip, clock), parents=parents)
 
 
 def remake(recipe: Recipe, emit: Emit = ignore, *, device: str | None = None) -> tuple[Clip, Recipe, bool]:
@@ -109,6 +136,12 @@ def remake(recipe: Recipe, emit: Emit = ignore, *, device: str | None = None) ->
     asked.pop("seconds", None)
     clip, again = generate(Request.from_dict(asked), emit, device=device)
     return clip, again, again.output["sha256"] == out["sha256"]
+
+
+def _fitted(clip: Clip, run: Request) -> Clip:
+    """Bring what is given to the size and the frame rate of what is made."""
+    assert run.width and run.height and run.fps
+    return clip.at_rate(run.fps).cover(run.width, run.height)
 
 
 def _crop(clip: Clip, target: Request) -> Clip:

@@ -15,14 +15,27 @@ from unstrung.errors import InvalidRequest
 DEFAULT_MODEL = "nano"
 
 
+CONDITIONS = ("image", "video", "character")
+
+
 @dataclass(frozen=True)
 class Condition:
-    """A picture or a clip pinned at a frame; a negative `frame_index` counts from the end."""
+    """A picture or a clip pinned at a frame; a negative `frame_index` counts from the end.
 
-    source: str
+    A `strength` of 1 keeps a clip as it is, and what is made goes on from it; less lets it be changed.
+    """
+
+    source: str  # a file, a clip's id, or another name that whoever runs the request can open
     frame_index: int = 0
     strength: float = 1.0
     kind: str = "image"
+
+    @property
+    def task(self) -> str:
+        """Return what a model must be able to do to heed this."""
+        if self.kind == "video":
+            return "video-extension" if self.strength >= 1 else "video-to-video"
+        return {"image": "image-to-video", "character": "character-to-video"}[self.kind]
 
 
 @dataclass(frozen=True)
@@ -94,6 +107,10 @@ class Resolved:
 _WHOLE = {"width", "height", "num_frames", "fps", "num_inference_steps", "seed"}
 _REAL = {"seconds", "guidance_scale"}
 _TEXT = {"prompt", "negative_prompt", "model", "sampler"}
+_ITEM_TYPES: dict[str, type | tuple[type, ...]] = {
+    "source": str, "kind": str, "prompt": str, "frame_index": int, "strength": (int, float), "scale": (int, float),
+    "seconds": (int, float),
+}  # fmt: skip
 _LISTS: dict[str, type] = {"conditions": Condition, "shots": Shot, "loras": Lora}
 
 
@@ -129,9 +146,13 @@ def _read_item(key: str, item: Any) -> Any:
     if not isinstance(item, Mapping) or not set(item) <= allowed:
         raise InvalidRequest(key, f"{item!r} in {key} must map some of {', '.join(sorted(allowed))} to values.")
     try:
-        return kind(**item)
+        made = kind(**item)
     except TypeError:
         raise InvalidRequest(key, f"{item!r} in {key} lacks its '{fields(kind)[0].name}'.") from None
+    for name, types in _ITEM_TYPES.items():
+        if name in item and (isinstance(item[name], bool) or not isinstance(item[name], types)):
+            raise InvalidRequest(key, f"{name} in {key} is {item[name]!r}, which is of the wrong type.")
+    return made
 
 
 def resolve(request: Request, card: ModelCard) -> Resolved:
@@ -143,6 +164,7 @@ def resolve(request: Request, card: ModelCard) -> Resolved:
         raise InvalidRequest("prompt", "The prompt is empty: say what you want to see.")
     for name in ("prompt", "negative_prompt"):
         _check_text(name, getattr(request, name) or "")
+    check_tasks(request, card)
     defaults, limits = card.defaults, card.limits
     fps = request.fps if request.fps is not None else card.fps
     _within("fps", fps, limits.min_fps, limits.max_fps, "")
@@ -163,13 +185,12 @@ def resolve(request: Request, card: ModelCard) -> Resolved:
     if request.sampler and request.sampler not in card.samplers:
         allowed = ", ".join(card.samplers) or "none to choose from"
         raise InvalidRequest("sampler", f"sampler is '{request.sampler}'; {card.id} has: {allowed}.")
-    for name in ("conditions", "shots", "loras", "finish"):
-        if getattr(request, name):
-            raise InvalidRequest(name, f"{card.id} takes no {name} yet; it does: {', '.join(card.tasks)}.", code="not_supported")
+    conditions = tuple(_placed(condition, num_frames) for condition in request.conditions)
     target = replace(
         request, model=card.id, width=width, height=height, num_frames=num_frames, seconds=seconds, fps=fps, sampler=sampler,
         num_inference_steps=steps, guidance_scale=guidance, negative_prompt=request.negative_prompt or "",
         seed=request.seed if request.seed is not None else secrets.randbits(32), options=_options(request, card),
+        conditions=conditions,
     )  # fmt: skip
     multiple, stride, offset = card.size_multiple, card.frame_stride, card.frame_offset
     run = replace(
@@ -179,6 +200,29 @@ def resolve(request: Request, card: ModelCard) -> Resolved:
         num_frames=max(0, -(-(num_frames - offset) // stride)) * stride + offset,
     )
     return Resolved(target, run)
+
+
+def check_tasks(request: Request, card: ModelCard) -> None:
+    """Raise `InvalidRequest` for what the model can't do at all, whatever the size."""
+    for condition in request.conditions:
+        if condition.kind not in CONDITIONS:
+            raise InvalidRequest("conditions", f"kind is {condition.kind!r}; there are: {', '.join(CONDITIONS)}.")
+        if condition.task not in card.tasks:
+            words = f"{card.id} does no {condition.task}; it does: {', '.join(card.tasks)}."
+            raise InvalidRequest("conditions", words, code="not_supported")
+    for name in ("shots", "loras", "finish"):
+        if getattr(request, name):
+            words = f"{card.id} takes no {name} yet; it does: {', '.join(card.tasks)}."
+            raise InvalidRequest(name, words, code="not_supported")
+
+
+def _placed(condition: Condition, num_frames: int) -> Condition:
+    """Check a condition, and count its frame from the start."""
+    if not -num_frames <= condition.frame_index < num_frames:
+        words = f"frame_index is {condition.frame_index}; the video has {num_frames} frames: {-num_frames} to {num_frames - 1}."
+        raise InvalidRequest("conditions", words)
+    _within("strength", condition.strength, 0, 1, "")
+    return replace(condition, frame_index=condition.frame_index % num_frames)
 
 
 def _check_text(name: str, text: str) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Any, Literal
 
 from fastapi import Depends
@@ -15,14 +19,17 @@ from unstrung.api.callers import Caller, Door
 from unstrung.api.schema import Asked, Video, video_of
 from unstrung.errors import UnstrungError
 from unstrung.job import Job, Status
+from unstrung.jobs.limits import check_size
 from unstrung.jobs.queue import Turn
 from unstrung.jobs.store import Store
+from unstrung.jobs.uploads import Upload, remove_upload
 
 ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELED)
 FORECAST_SECONDS = 0.5  # how old a forecast may be
+VETTED_AT_ONCE = 2  # files that are read in processes of their own: each may take some gigabytes
 POLL_MS = (250, 5000)  # a client keeps the pace that it hears first
 
-Variant = Literal["video", "thumbnail", "spritesheet"]
+Variant = Literal["video", "thumbnail", "spritesheet", "preview"]
 
 
 @dataclass
@@ -33,6 +40,7 @@ class Desk:
     folder: Path
     door: Door
     aliases: Mapping[str, str]
+    vetting: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(VETTED_AT_ONCE))
     _turns: dict[str, Turn] = field(default_factory=dict)
     _since: float = 0.0
 
@@ -40,13 +48,28 @@ class Desk:
         """Return what a route takes as its caller: somebody who has this scope."""
         return Depends(self.door.may(scope))
 
-    def submit(self, asked: Asked, caller: Caller) -> Job:
-        """Put what somebody asks for into the queue; raise `UnstrungError` where it can't be made, or is too much."""
-        resolved = engine.check(asked.request).target
-        return self.store.submit(
-            asked.request, resolved, owner=caller.owner, draft=asked.draft, public=asked.public,
-            remixed_from=asked.remixed_from, allowance=caller.allowance,
-        )  # fmt: skip
+    def submit(self, asked: Asked, caller: Caller, key: str | None = None) -> list[Job]:
+        """Put what somebody asks for into the queue, all or nothing; raise `UnstrungError` where that can't be done.
+
+        Asked again with the same `key`, because the answer was lost, it is what was made the first time.
+        """
+        first = engine.check(asked.request).target
+        assert first.seed is not None
+        seeded = [replace(first, seed=(first.seed + i) % 2**63) for i in range(asked.variants)]
+        jobs = [
+            self.store.new_job(
+                asked.request, resolved, id=None if key is None else _id_of(caller, key, i), owner=caller.owner,
+                draft=asked.draft, public=asked.public, remixed_from_video_id=asked.remixed_from,
+            )
+            for i, resolved in enumerate(seeded)
+        ]  # fmt: skip
+        check_size(first, caller.allowance)
+        try:
+            return self.store.add_all(jobs, caller.allowance)
+        except UnstrungError as error:
+            if error.code not in ("id_taken", "over_limit") or key is None or self.store.find(jobs[0].id) is None:
+                raise
+            return [self.store.get(job.id) for job in jobs]
 
     def show(self, job: Job) -> Video:
         """Return a job in the API's words, with its turn."""
@@ -67,10 +90,13 @@ class Desk:
         return str(int(min(max(100 * left, POLL_MS[0]), POLL_MS[1])))
 
     def file(self, id: str, variant: Variant, caller: Caller) -> tuple[Path, str]:
-        """Return a file of a finished video and its type; raise `UnstrungError` where it is not finished."""
+        """Return a file of a video and its type; raise `UnstrungError` where there is none yet."""
         job, clip = self.store.get(id, caller.sees, or_public=True), self.store.clip(id)
-        if clip is None:
-            raise UnstrungError("not_ready", "video_id", f"Video {id} has no content: it is {job.status}.")
+        preview = self.folder / "previews" / f"{job.id}.png"
+        if variant == "preview" and preview.exists():
+            return preview, "image/png"
+        if clip is None or variant == "preview":
+            raise UnstrungError("not_ready", "video_id", f"Video {id} has no {variant}: it is {job.status}.")
         if variant == "video":
             return self.folder / "clips" / clip.file, "video/mp4"
         suffix, kind = {"thumbnail": (".webp", "image/webp"), "spritesheet": (".jpg", "image/jpeg")}[variant]
@@ -78,10 +104,27 @@ class Desk:
 
     def remove(self, id: str, caller: Caller) -> None:
         """Forget a video and its files, and stop it where it waits or runs."""
-        if self.store.get(id, caller.sees).status not in ENDED:
+        job = self.store.get(id, caller.sees)
+        if job.status not in ENDED:
             self.store.cancel(id)
         clip = self.store.remove(id)
         if clip is not None:
             (self.folder / "clips" / clip.file).unlink(missing_ok=True)
         for suffix in (".webp", ".jpg", ".png"):
             (self.folder / "previews" / f"{id}{suffix}").unlink(missing_ok=True)
+        for condition in job.request.conditions:
+            if condition.source.startswith("upload_"):  # sent for a video, and gone with the last that needs it
+                with suppress(UnstrungError):
+                    self.remove_upload(condition.source, caller)
+
+    def remove_upload(self, id: str, caller: Caller) -> Upload:
+        """Forget what was sent, and its file; raise `UnstrungError` where a video still needs it."""
+        upload = remove_upload(self.store, id, caller.sees)
+        (self.folder / "uploads" / upload.file).unlink(missing_ok=True)
+        return upload
+
+
+def _id_of(caller: Caller, key: str, number: int) -> str:
+    """Return the id that a caller's own key for a request comes to; nobody else's key comes to the same."""
+    text = json.dumps([caller.owner, key, number])
+    return f"video_{hashlib.sha256(text.encode()).hexdigest()[:32]}"

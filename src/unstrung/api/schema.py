@@ -10,22 +10,24 @@ import difflib
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
 from unstrung.errors import InvalidRequest
 from unstrung.job import Job, Status
 from unstrung.jobs.queue import Turn
-from unstrung.request import DEFAULT_MODEL, Request
+from unstrung.request import DEFAULT_MODEL, Condition, Lora, Request
 
 # what programs ask for that were written for the hosted service
 HOSTED = ("sora-2", "sora-2-pro", "sora-2-2025-10-06", "sora-2-pro-2025-10-06", "sora-2-2025-12-08")
 DEFAULT_SECONDS, DEFAULT_SIZE = "4", "720x1280"
 
+MOST_VARIANTS = 16
+
 WHOLE = ("seed", "num_inference_steps", "fps", "num_frames", "width", "height")
-FIELDS = ("prompt", "model", "seconds", "size", "negative_prompt", "guidance_scale", "draft", "public", *WHOLE)
+FIELDS = ("prompt", "model", "seconds", "size", "negative_prompt", "guidance_scale", "draft", "public", "lora", "n", *WHOLE)
 
 
 Wire = Literal["queued", "in_progress", "completed", "failed"]
@@ -55,6 +57,7 @@ class Extras(BaseModel):
     )
     ends_in: float | None = Field(default=None, description="seconds until it is done, from measured times; null unless it waits")
     request: dict[str, Any] = Field(description="the request in our words, with the seed that was chosen")
+    variants: list[str] | None = Field(default=None, description="all that were asked for with `n`, when they are asked for")
 
 
 class Video(BaseModel):
@@ -109,6 +112,79 @@ class ErrorEnvelope(BaseModel):
     error: ErrorBody
 
 
+class Reference(BaseModel):
+    """Something that is here already, by its id."""
+
+    id: str
+
+
+class InputReference(BaseModel):
+    """A picture to start from."""
+
+    image_url: str | None = Field(None, description="a data URL of a PNG, JPEG or WebP picture")
+
+
+class LoraChoice(BaseModel):
+    """An adapter by its name on this host."""
+
+    name: str
+    scale: float = 1.0
+
+
+class RemixVideo(BaseModel):
+    """What a finished video is made anew with."""
+
+    prompt: str
+
+
+class EditVideo(BaseModel):
+    """A video and the words that change it; in a form `video` may be a file."""
+
+    prompt: str
+    video: Reference | str
+    model: str | None = Field(None, description="default: the model that made the video")
+
+
+class ExtendVideo(BaseModel):
+    """A video and how it goes on; in a form `video` may be a file."""
+
+    prompt: str
+    seconds: str | float = Field(description="how much longer it gets")
+    video: Reference | str
+    model: str | None = Field(None, description="default: the model that made the video")
+
+
+class CreateCharacter(BaseModel):
+    """Who is in a short video; sent as a form."""
+
+    name: str = Field(min_length=1, max_length=80)
+    video: Annotated[bytes, Field(json_schema_extra={"format": "binary"})]
+
+
+class Character(BaseModel):
+    """A character that prompts may speak of by name."""
+
+    id: str
+    object: Literal["character"] = "character"
+    name: str
+    created_at: int
+
+
+class CharacterDeleted(BaseModel):
+    """A character is gone."""
+
+    id: str
+    object: Literal["character.deleted"] = "character.deleted"
+    deleted: Literal[True] = True
+
+
+class CharacterList(BaseModel):
+    """All of one's characters, the oldest first."""
+
+    object: Literal["list"] = "list"
+    data: list[Character]
+
+
 class CreateVideo(BaseModel):
     """What a video is asked for with; only `prompt` is required. As JSON, or as form data."""
 
@@ -124,6 +200,10 @@ class CreateVideo(BaseModel):
     num_frames: int | None = Field(None, description="instead of `seconds`")
     width: int | None = Field(None, description="with `height`, instead of `size`")
     height: int | None = None
+    input_reference: InputReference | None = Field(None, description="the first frame; in a form also a file, PNG, JPEG or WebP")
+    characters: list[Reference] | None = Field(None, description="at most two, whose names the prompt must speak of")
+    lora: str | LoraChoice | list[LoraChoice] | None = None
+    n: int = Field(1, description="how many, each with a seed of its own")
     draft: bool = Field(False, description="a quick try, which goes before finals within reason")
     public: bool = Field(False, description="let everybody who may ask here see it")
 
@@ -135,10 +215,11 @@ class Asked:
     request: Request
     draft: bool = False
     public: bool = False
+    variants: int = 1
     remixed_from: str | None = None
 
 
-def read_create(fields: Mapping[str, Any], aliases: Mapping[str, str]) -> Asked:
+def read_create(fields: Mapping[str, Any], aliases: Mapping[str, str], conditions: tuple[Condition, ...] = ()) -> Asked:
     """Read what a video is asked for with; form data has text for numbers. Raises `InvalidRequest`."""
     for name in fields:
         if name not in FIELDS:
@@ -162,8 +243,39 @@ def read_create(fields: Mapping[str, Any], aliases: Mapping[str, str]) -> Asked:
         "model": model_of(fields.get("model"), aliases),
         "guidance_scale": None if guidance is None else _number("guidance_scale", guidance),
     }  # fmt: skip
-    request = Request.from_dict(asked)
-    return Asked(request, _yes("draft", fields.get("draft") or False), _yes("public", fields.get("public") or False))
+    request = replace(Request.from_dict(asked), conditions=conditions, loras=_loras(fields.get("lora")))
+    variants = _whole("n", fields.get("n") or 1)
+    if not 1 <= variants <= MOST_VARIANTS:
+        raise InvalidRequest("n", f"n is {variants}; it must be from 1 to {MOST_VARIANTS}.")
+    return Asked(request, _yes("draft", fields.get("draft") or False), _yes("public", fields.get("public") or False), variants)
+
+
+def read_fields(fields: Mapping[str, Any], *required: str) -> dict[str, str]:
+    """Read the fields of a verb that takes text alone; raise `InvalidRequest` for one that is missing or of no use here."""
+    for name in fields:
+        if name not in required:
+            words = f"'{name}' is not asked for here; known are: {', '.join(required)}."
+            raise InvalidRequest(name, words, code="unknown_parameter")
+    for name in required:
+        if not isinstance(fields.get(name), str):
+            raise InvalidRequest(name, f"'{name}' is missing, or no text.", code="missing_required_parameter")
+    return dict(fields)
+
+
+def read_seconds(value: Any) -> float:
+    """Read a length in seconds; raise `InvalidRequest`."""
+    return _number("seconds", value)
+
+
+def _loras(value: Any) -> tuple[Lora, ...]:
+    """Read adapters by name, alone or as a list of {name, scale}."""
+    loras = []
+    for item in value if isinstance(value, list) else [] if value is None else [value]:
+        item = {"name": item} if isinstance(item, str) else item
+        if not isinstance(item, Mapping) or not isinstance(item.get("name"), str) or not set(item) <= {"name", "scale"}:
+            raise InvalidRequest("lora", f"lora is {item!r}; it must be a name, or like {{'name': ..., 'scale': 1.0}}.")
+        loras.append(Lora(item["name"], _number("lora[scale]", item.get("scale", 1.0))))
+    return tuple(loras)
 
 
 def model_of(name: Any, aliases: Mapping[str, str]) -> str:

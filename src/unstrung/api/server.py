@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from unstrung import __version__
-from unstrung.api import videos
+from unstrung.api import characters, videos
 from unstrung.api.callers import Door
 from unstrung.api.desk import Desk
 from unstrung.api.errors import DOCUMENTED, install
@@ -30,6 +30,7 @@ def create_app(store: Store, folder: Path, aliases: Mapping[str, str] | None = N
     app = FastAPI(title="Unstrung", version=__version__, docs_url=None, redoc_url=None, responses=DOCUMENTED)
     app.add_middleware(Guard, names=None if guarded else LOOPBACK)
     install(app)
+    characters.add_routes(app, desk)  # before the videos, whose ids could be called so
     videos.add_routes(app, desk)
 
     @app.get("/v1/health")

@@ -9,12 +9,26 @@ from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Header, Path, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
+from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from unstrung.api.body import read_body
 from unstrung.api.callers import Caller
 from unstrung.api.desk import ENDED, Desk, Variant
-from unstrung.api.schema import CreateVideo, Video, VideoDeleted, VideoList, read_create
+from unstrung.api.given import edited, extended, read_conditions, read_source, video_source
+from unstrung.api.schema import (
+    Asked,
+    CreateVideo,
+    EditVideo,
+    ExtendVideo,
+    RemixVideo,
+    Video,
+    VideoDeleted,
+    VideoList,
+    read_create,
+    read_fields,
+    read_seconds,
+)
 from unstrung.errors import UnstrungError
 from unstrung.jobs.store import Store
 
@@ -22,28 +36,80 @@ LISTEN_SECONDS = 0.2  # between two looks for what is new of a job
 
 Id = Annotated[str, Path(description="A video's id.", max_length=200)]
 Answers = dict[int | str, dict[str, Any]]
-BODY = {
-    "required": True,
-    "content": {kind: {"schema": CreateVideo.model_json_schema()} for kind in ("application/json", "multipart/form-data")},
-}
+Key = Annotated[str | None, Header(max_length=255, description="One's own name for this; sent again, it makes nothing new.")]
+
+
+def body_of(model: type[BaseModel], *kinds: str) -> dict[str, Any]:
+    """Return what the OpenAPI document says of a body that is read by hand: JSON and forms, unless other kinds are given."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    content = {kind: {"schema": schema} for kind in kinds or ("application/json", "multipart/form-data")}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def add_routes(app: FastAPI, desk: Desk) -> None:
     """Add the routes that the Videos API has, and those that it never had."""
+    _add_makers(app, desk)
     _add_videos(app, desk)
     _add_extras(app, desk)
 
 
-def _add_videos(app: FastAPI, desk: Desk) -> None:
-    reads, writes = desk.asker("read"), desk.asker("write")
+def _add_makers(app: FastAPI, desk: Desk) -> None:
+    """Add the routes that ask for videos."""
+    writes = desk.asker("write")
 
-    @app.post("/v1/videos", openapi_extra={"requestBody": BODY})
-    async def create_video(request: Request, response: Response, caller: Caller = writes) -> Video:
-        """Ask for a video."""
-        asked = read_create(await read_body(request), desk.aliases)
-        job = await run_in_threadpool(desk.submit, asked, caller)
-        response.headers["openai-poll-after-ms"] = desk.poll_after(job)
-        return await run_in_threadpool(desk.show, job)
+    @app.post("/v1/videos", openapi_extra=body_of(CreateVideo))
+    async def create_video(request: Request, response: Response, idempotency_key: Key = None, caller: Caller = writes) -> Video:
+        """Ask for a video, or with `n` for several, of which the first is told."""
+        fields = await read_body(request)
+        conditions = await read_conditions(desk, fields, caller)
+        asked = read_create(fields, desk.aliases, conditions)
+        return await run_in_threadpool(submit, asked, response, caller, idempotency_key)
+
+    def submit(asked: Asked, response: Response, caller: Caller, key: str | None) -> Video:
+        jobs = desk.submit(asked, caller, key)
+        response.headers["openai-poll-after-ms"] = desk.poll_after(jobs[0])
+        video = desk.show(jobs[0])
+        if len(jobs) > 1:
+            video.unstrung.variants = [job.id for job in jobs]
+        return video
+
+    @app.post("/v1/videos/edits", openapi_extra=body_of(EditVideo))
+    async def edit_video(request: Request, response: Response, idempotency_key: Key = None, caller: Caller = writes) -> Video:
+        """Have a video, sent or made here, as other words say it."""
+        fields = await read_body(request)
+        source = await read_source(desk, fields, caller)
+        prompt = read_fields(fields, "prompt")["prompt"]
+        asked = Asked(edited(source, prompt), remixed_from=source.video_id)
+        return await run_in_threadpool(submit, asked, response, caller, idempotency_key)
+
+    @app.post("/v1/videos/extensions", openapi_extra=body_of(ExtendVideo))
+    async def extend_video(request: Request, response: Response, idempotency_key: Key = None, caller: Caller = writes) -> Video:
+        """Have a video, sent or made here, go on for some seconds more."""
+        fields = await read_body(request)
+        source = await read_source(desk, fields, caller)
+        seconds = read_seconds(fields.pop("seconds", None))
+        prompt = read_fields(fields, "prompt")["prompt"]
+        asked = Asked(extended(source, prompt, seconds), remixed_from=source.video_id)
+        return await run_in_threadpool(submit, asked, response, caller, idempotency_key)
+
+    @app.post("/v1/videos/{video_id}/remix", openapi_extra=body_of(RemixVideo))
+    async def remix_video(
+        video_id: Id, request: Request, response: Response, idempotency_key: Key = None, caller: Caller = writes
+    ) -> Video:
+        """Have a finished video as other words say it."""
+        prompt = read_fields(await read_body(request), "prompt")["prompt"]
+
+        def remix() -> Video:
+            asked = Asked(edited(video_source(desk, video_id, caller), prompt), remixed_from=video_id)
+            return submit(asked, response, caller, idempotency_key)
+
+        return await run_in_threadpool(remix)
+
+
+def _add_videos(app: FastAPI, desk: Desk) -> None:
+    """Add the routes that show, give and remove videos."""
+    reads, writes = desk.asker("read"), desk.asker("write")
 
     @app.get("/v1/videos")
     def list_videos(
@@ -74,7 +140,7 @@ def _add_videos(app: FastAPI, desk: Desk) -> None:
         return VideoDeleted(id=video_id)
 
     content: Answers = {
-        200: {"content": {"video/mp4": {}, "image/webp": {}, "image/jpeg": {}}},
+        200: {"content": {"video/mp4": {}, "image/webp": {}, "image/jpeg": {}, "image/png": {}}},
         206: {"description": "Part of it"},
     }
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, or_, select
 
 from unstrung.errors import UnstrungError
 from unstrung.job import Job, Status
-from unstrung.jobs.tables import clips, jobs
+from unstrung.jobs.tables import clips, jobs, uploads
 from unstrung.request import Request
 
 DAY = 86400.0
@@ -62,12 +62,18 @@ def check_amount(connection: Connection, job: Job, allowance: Allowance) -> None
                 f"{allowance.seconds_a_day:g} s."
             )
             raise OverLimit("seconds", words)
-    if allowance.storage_bytes is not None:
-        held = select(func.coalesce(func.sum(clips.c.bytes), 0)).where(clips.c.owner == job.owner)
-        used = int(connection.execute(held).scalar_one())
-        if used >= allowance.storage_bytes:
-            words = f"Your clips take {used} bytes, and this token allows {allowance.storage_bytes}: delete some first."
-            raise OverLimit("storage", words)
+    check_storage(connection, job.owner, allowance)
+
+
+def check_storage(connection: Connection, owner: str | None, allowance: Allowance) -> None:
+    """Raise `OverLimit` where an owner's files take all the room that there is for them."""
+    if allowance.storage_bytes is None:
+        return
+    held = [select(func.coalesce(func.sum(t.c.bytes), 0)).where(t.c.owner == owner) for t in (clips, uploads)]
+    used = sum(int(connection.execute(query).scalar_one()) for query in held)
+    if used >= allowance.storage_bytes:
+        words = f"Your clips and uploads take {used} bytes, and this token allows {allowance.storage_bytes}: delete some first."
+        raise OverLimit("storage", words)
 
 
 def _sixteen_nine(pixels: int) -> str:

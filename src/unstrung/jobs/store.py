@@ -93,41 +93,40 @@ class Store:
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             yield connection
 
-    def submit(
-        self, request: Request, resolved: Request, *, owner: str | None = None, draft: bool = False, public: bool = False,
-        remixed_from: str | None = None, allowance: Allowance | None = None,
-    ) -> Job:  # fmt: skip
-        """Put a request into the queue as a new job; `resolved` is what it comes to, and says how long it will take.
-
-        Raises `OverLimit` where that is more than the allowance.
-        """
-        assert resolved.model and resolved.seed is not None and resolved.seconds is not None
+    def submit(self, request: Request, resolved: Request, *, allowance: Allowance | None = None, **more: Any) -> Job:
+        """Put a request into the queue as a new job; raise `OverLimit` where that is more than the allowance."""
         if allowance is not None:
             check_size(resolved, allowance)
+        return self.add(self.new_job(request, resolved, **more), allowance)
+
+    def new_job(self, request: Request, resolved: Request, *, id: str | None = None, **more: Any) -> Job:
+        """Return a job for a request, not in the queue yet; `resolved` is what it comes to, and says how long it will take."""
+        assert resolved.model and resolved.seed is not None and resolved.seconds is not None
         timing = self.timing(resolved.model)
         estimate = timing.of(resolved) if timing else UNKNOWN_SECONDS
         # model and seed are chosen now, so that a job that runs again makes the same clip
         request = replace(request, model=resolved.model, seed=resolved.seed)
-        id = f"video_{secrets.token_hex(16)}"
-        job = Job(
-            id, request, created_at=time.time(), owner=owner, draft=draft, public=public, seconds=resolved.seconds,
-            estimate=estimate, remixed_from_video_id=remixed_from,
-        )  # fmt: skip
-        return self.add(job, allowance)
+        id = id or f"video_{secrets.token_hex(16)}"
+        return Job(id, request, created_at=time.time(), seconds=resolved.seconds, estimate=estimate, **more)
 
     def add(self, job: Job, allowance: Allowance | None = None) -> Job:
         """Put a new job into the queue; raise `OverLimit`, and `UnstrungError` where its id is taken."""
-        assert job.status is Status.QUEUED and job.request.model
+        return self.add_all([job], allowance)[0]
+
+    def add_all(self, new: Sequence[Job], allowance: Allowance | None = None) -> list[Job]:
+        """Put new jobs into the queue, all or none; raise `OverLimit`, and `UnstrungError` where an id is taken."""
         with self.engine.begin() as connection:
-            if allowance is not None:
-                check_amount(connection, job, allowance)
-            values = {**_row_of(job), "queued_at": job.created_at, "events": 0}
-            try:
-                connection.execute(insert(jobs).values(values))
-            except IntegrityError:
-                raise UnstrungError("id_taken", "id", f"There is a job '{job.id}' already.") from None
-            _tell(connection, job.id, "state", {"status": job.status})
-        return job
+            for job in new:
+                assert job.status is Status.QUEUED and job.request.model
+                if allowance is not None:
+                    check_amount(connection, job, allowance)
+                values = {**_row_of(job), "queued_at": job.created_at, "events": 0}
+                try:
+                    connection.execute(insert(jobs).values(values))
+                except IntegrityError:
+                    raise UnstrungError("id_taken", "id", f"There is a job '{job.id}' already.") from None
+                _tell(connection, job.id, "state", {"status": job.status})
+        return list(new)
 
     def find(self, id: str, owner: str | None = None, *, or_public: bool = False) -> Job | None:
         """Return a job; None where there is none, or where it is not the given owner's and, if that will do, not public."""

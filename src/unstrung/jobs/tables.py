@@ -37,6 +37,14 @@ timings = Table(
     Column("per_step", Double, nullable=False), Column("per_pixel", Double, nullable=False),
 )  # fmt: skip
 
+uploads = Table(
+    "uploads", metadata,
+    Column("id", Text, primary_key=True), Column("owner", Text), Column("kind", Text, nullable=False), Column("name", Text),
+    Column("bytes", BigInteger, nullable=False), Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False), Column("num_frames", Integer, nullable=False),
+    Column("fps", Integer, nullable=False), Column("created_at", Double, nullable=False),
+)  # fmt: skip
+
 tokens = Table(
     "tokens", metadata,
     Column("id", Text, primary_key=True), Column("name", Text, nullable=False), Column("owner", Text, nullable=False),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import socket
 import sys
 import threading
@@ -51,7 +52,7 @@ class Worker:
         device: str | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.store, self.clips, self.previews = store, folder / "clips", folder / "previews"
+        self.store, self.clips, self.previews, self.uploads = store, folder / "clips", folder / "previews", folder / "uploads"
         self.name = name or f"{socket.gethostname()}:{os.getpid()}:{time.time():.0f}"
         self.device, self.say = device, say
         self._model: tuple[str, Model] | None = None
@@ -116,7 +117,19 @@ class Worker:
             if isinstance(event, Note):
                 self.store.tell(job, "note", {"code": event.code, "text": event.text, **event.data})
 
-        return engine.generate(job.request, emit, model=self._open(job.request))
+        return engine.generate(job.request, emit, model=self._open(job.request), open_source=self._source)
+
+    def _source(self, name: str) -> Clip:
+        """Return what a condition names: a finished video of this store, or something that was sent."""
+        if not re.fullmatch(r"(video|upload|char)_[0-9a-f]+", name):
+            words = f"A job can't start from '{name}', only from what its store holds."
+            raise UnstrungError("unknown_source", "conditions", words)
+        clip = self.store.clip(name)
+        found = [self.clips / clip.file] if clip else list(self.uploads.glob(f"{name}.*"))
+        if not found:
+            words = f"'{name}', which this was to be made from, is not here any more: delete this and ask anew."
+            raise UnstrungError("source_gone", "conditions", words)
+        return engine.open_file(str(found[0]))
 
     def _open(self, request: Request) -> Model:
         """Return the request's model, loaded once for as long as the same is asked for."""

@@ -78,6 +78,29 @@ class Clip:
         audio = None if self.audio is None else self.audio[self.sample_at(first) : self.sample_at(last)]
         return replace(self, frames=self.frames[first:last], audio=audio)
 
+    def at_rate(self, fps: int) -> Clip:
+        """Return the clip at another frame rate, each moment with the frame that was seen then; sound stays."""
+        if fps == self.fps:
+            return self
+        count = max(1, round(self.num_frames * fps / self.fps))
+        shown = np.minimum(np.arange(count) * self.fps // fps, self.num_frames - 1)
+        return replace(self, frames=self.frames[shown], fps=fps)
+
+    def cover(self, width: int, height: int) -> Clip:
+        """Return the clip at another size in pixels: scaled until it covers that, and cut evenly at the sides."""
+        from PIL import Image
+
+        if (width, height) == (self.width, self.height):
+            return self
+        scale = max(width / self.width, height / self.height)
+        seen_w, seen_h = width / scale, height / scale
+        left, top = (self.width - seen_w) / 2, (self.height - seen_h) / 2
+        box = (left, top, left + seen_w, top + seen_h)
+        frames = np.empty((self.num_frames, height, width, 3), np.uint8)
+        for out, frame in zip(frames, self.frames, strict=True):
+            out[:] = np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS, box=box))
+        return replace(self, frames=frames)
+
     def thumbnail(self, side: int = 256) -> Image.Image:
         """Return the middle frame as a picture of at most `side` pixels a side."""
         from PIL import Image

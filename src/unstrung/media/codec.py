@@ -36,6 +36,8 @@ THREADS = 4
 AUDIO_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 AUDIO_BITS = 192_000
 
+# What a picture may be, by its name's end, as Pillow calls it.
+PICTURES = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
 # What a stranger's file may be. Left out: playlists, which open other files and addresses, and text drawn as pictures.
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,apng,mpegts,mpeg,mpegvideo,m4v,h264,hevc,av1,obu,ivf,yuv4mpegpipe,"
@@ -106,10 +108,28 @@ def write_clip(clip: Clip, path: Path, *, recipe: Recipe | None = None, force: b
 def write_picture(picture: Image, path: Path, *, force: bool = False) -> Path:
     """Write a picture as its name says (.png, .webp, .jpg) and return `path`; whole or absent, refused as by `write_clip`."""
     check_target(path, force, path.suffix)
-    kinds = {".png": "png", ".webp": "webp", ".jpg": "jpeg"}
     with _whole(path, force) as part, part.open("wb") as file:
-        picture.save(file, format=kinds[path.suffix])
+        picture.save(file, format=PICTURES[path.suffix])
     return path
+
+
+def read_picture(path: Path) -> Clip:
+    """Read a picture as a clip of one frame, upright as its camera said, on black where it can be seen through.
+
+    Raises `UnstrungError` for the field "source": no such file, no picture ("not_media"), damaged ("bad_media").
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    _check_source(path)
+    try:
+        with Image.open(path, formats=sorted(set(PICTURES.values()))) as opened:
+            picture = ImageOps.exif_transpose(opened).convert("RGBA")
+        flat = Image.alpha_composite(Image.new("RGBA", picture.size, (0, 0, 0, 255)), picture).convert("RGB")
+    except (UnidentifiedImageError, Image.DecompressionBombError):
+        _reject("not_media", f"'{path}' is no picture that can be read: give a .png, .jpg or .webp of reasonable size.")
+    except (OSError, ValueError, SyntaxError) as error:
+        _damaged(path, str(error).lower())
+    return Clip(np.asarray(flat)[None], fps=1)
 
 
 def copy_clip(source: Path, path: Path, *, force: bool = False) -> Path:

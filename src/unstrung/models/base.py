@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from unstrung.card import ModelCard
@@ -15,8 +16,11 @@ class Model(Protocol):
 
     card: ModelCard
 
-    def generate(self, request: Request, emit: Emit) -> Clip:
-        """Make the clip of a resolved request; `emit` hears of every step and raises `Canceled` to stop it."""
+    def generate(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
+        """Make the clip of a resolved request; `emit` hears of every step and raises `Canceled` to stop it.
+
+        `given` holds what the request's conditions name, by source: at the request's size and frame rate, a picture as one frame.
+        """
         ...
 
     def about(self) -> dict[str, object]:

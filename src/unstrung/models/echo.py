@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -12,14 +13,14 @@ from unstrung.diffusion.samplers import SAMPLERS
 from unstrung.errors import InvalidRequest
 from unstrung.events import Emit, Note, Preview, Progress
 from unstrung.media.clip import Clip
-from unstrung.request import Request
+from unstrung.request import Condition, Request
 
 CARDS = (
     ModelCard(
         id="echo",
         family="echo",
         summary="No model at all: bands of colour that drift, made from the prompt's hash. Answers at once.",
-        tasks=("text-to-video",),
+        tasks=("text-to-video", "image-to-video", "video-extension", "video-to-video", "character-to-video"),
         license="Apache-2.0",
         revision="1",
         size_multiple=16,
@@ -43,8 +44,8 @@ class Echo:
     def __init__(self, card: ModelCard) -> None:
         self.card = card
 
-    def generate(self, request: Request, emit: Emit) -> Clip:
-        """Draw the pattern; every step of the request is a slice of the frames."""
+    def generate(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
+        """Draw the pattern over what is given; every step of the request is a slice of the frames."""
         assert request.width and request.height and request.num_frames and request.fps and request.num_inference_steps
         emit(Progress("encode", 0, 1))
         key = hashlib.sha256(f"{request.prompt}\0{request.negative_prompt}\0{request.seed}".encode()).digest()
@@ -56,7 +57,10 @@ class Echo:
         emit(Progress("sample", 0, steps))
         for i, (first, last) in enumerate(pairwise(bounds)):
             for n in range(first, last):
-                frames[n] = _frame(key, n / request.fps, request.width, request.height, request.options["pattern"])
+                frame = _frame(key, n / request.fps, request.width, request.height, request.options["pattern"])
+                for condition in request.conditions:
+                    frame = _heed(condition, given[condition.source].frames, frame, n, request.fps)
+                frames[n] = frame
             if last > first:
                 emit(Preview(frames[first : first + 1], i))
             emit(Progress("sample", i + 1, steps))
@@ -78,6 +82,24 @@ def _frame(key: bytes, seconds: float, width: int, height: int, pattern: str) ->
         along = np.hypot(x - 0.5, y - 0.3) if pattern == "rings" else x * np.cos(6.283 * angle) + y * np.sin(6.283 * angle)
         colours.append(127.5 + 100 * np.sin(6.283 * ((2 + 5 * count) * along + (0.2 + speed) * seconds)))
     return np.stack(colours, -1).astype(np.uint8)
+
+
+def _heed(condition: Condition, given: np.ndarray, frame: np.ndarray, n: int, fps: int) -> np.ndarray:
+    """Put what is given into a frame: a picture that fades within a second, a clip for as long as it is, a small character."""
+    if condition.kind == "character":
+        small = given[n % len(given), ::4, ::4]
+        frame = frame.copy()
+        frame[-small.shape[0] :, : small.shape[1]] = small
+        return frame
+    at = n - condition.frame_index
+    if condition.kind == "image":
+        at, share = 0, condition.strength * max(0.0, 1 - abs(at) / fps)
+    else:
+        share = condition.strength if 0 <= at < len(given) else 0.0
+    if not share:
+        return frame
+    mixed: np.ndarray = (share * given[at] + (1 - share) * frame).round().astype(np.uint8)
+    return mixed
 
 
 def load(card: ModelCard, device: str | None = None) -> Echo:

@@ -90,8 +90,9 @@ class NativePipeline:
         self._runtime, self._encoder, self._vocabulary = runtime, encoder, vocabulary
         self._about, self._sha256 = about, sha256
 
-    def generate(self, request: Request, emit: Emit) -> Clip:
-        """Make the clip of a resolved request."""
+    def generate(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
+        """Make the clip of a resolved request; its card allows no conditions yet."""
+        assert not given
         assert request.width and request.height and request.num_frames and request.fps and request.num_inference_steps
         emit(Progress("encode", 0, 1))
         self._check_length("prompt", request.prompt)
