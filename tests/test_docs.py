@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from served import Served
 from unstrung.media.codec import read_clip
 
 ROOT = Path(__file__).parents[1]
@@ -94,6 +95,20 @@ def test_the_readmes_server_answers_openais_client(tmp_path: Path) -> None:
     finally:
         server.terminate()
         assert server.wait(30) == 0
+
+
+def test_the_api_pages_program_runs(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    server = Served(tmp_path / "data")
+    try:
+        program = "".join(re.findall(r"```python\n(.*?)```", page, re.S)).replace("8000", str(server.port))
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], cwd=tmp_path, capture_output=True, text=True)
+        assert done.stdout.split("\n")[:-1] == [
+            "completed 2 640x360", "completed 2", "completed 2", "completed 4", "completed",
+        ], done.stderr  # fmt: skip
+        assert {path.suffix for path in tmp_path.glob("penguin.*")} == {".mp4", ".webp", ".jpg"}
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
