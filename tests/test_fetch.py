@@ -200,11 +200,38 @@ def test_what_is_too_large_is_refused() -> None:
         while True:
             sock.sendall(b"400\r\n" + b"x" * 1024 + b"\r\n")
 
+    def endless_chunk(sock: socket.socket) -> None:
+        sock.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n")
+        while True:
+            sock.sendall(b"x" * 65536)
+
+    def endless_headers(sock: socket.socket) -> None:
+        sock.sendall(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            sock.sendall(b"X: " + b"x" * 60000 + b"\r\n")
+
+    def go_on(sock: socket.socket) -> None:
+        while True:
+            sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    for answer in (endless_chunk, endless_headers, go_on):
+        with answering(answer) as (port, _):
+            assert "more than is taken" in fails("too_large", f"http://127.0.0.1:{port}/", allow_private=True)
     for answer in (said, endless, endless_chunks, reply(b"x" * 1001)):
         with answering(answer) as (port, _):
             assert "1000 bytes" in fails("too_large", f"http://127.0.0.1:{port}/", allow_private=True)
     with answering(reply(b"x" * 1000)) as (port, _):
         assert len(get(f"http://127.0.0.1:{port}/", **ASK, allow_private=True)[1]) == 1000
+
+
+def test_the_answer_to_what_is_sent_is_not_read_to_its_end() -> None:
+    def endless(sock: socket.socket) -> None:
+        sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            sock.sendall(b"x" * 65536)
+
+    with answering(endless) as (port, _):
+        assert post(f"http://127.0.0.1:{port}/", b"{}", {}, seconds=60, allow_private=True) == 200
 
 
 def test_who_trickles_does_not_get_past_the_deadline() -> None:
@@ -228,13 +255,6 @@ def test_who_trickles_does_not_get_past_the_deadline() -> None:
         for scheme in ("http", "https"):
             fails("too_slow", f"{scheme}://127.0.0.1:{port}/", allow_private=True, seconds=0.5)
 
-    def go_on(sock: socket.socket) -> None:
-        while True:
-            sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    with answering(go_on) as (port, _):
-        fails("too_slow", f"http://127.0.0.1:{port}/", allow_private=True, seconds=0.5)
-
 
 def test_a_name_that_is_never_found_does_not_hold_anybody() -> None:
     fails("too_slow", "http://slow.example/", seconds=0.3, resolve=lambda *_, **__: time.sleep(60))
@@ -243,6 +263,9 @@ def test_a_name_that_is_never_found_does_not_hold_anybody() -> None:
         raise socket.gaierror("unknown")
 
     assert "can't be found" in fails("fetch_failed", "http://unknown.example/", resolve=unknown)
+    for odd in (f"http://{'a' * 64}.example/", "http://a..example/", "https://.example/"):
+        check_url(odd)
+        fails("fetch_failed", odd)
 
 
 def test_what_is_no_answer_says_so() -> None:
@@ -252,6 +275,7 @@ def test_what_is_no_answer_says_so() -> None:
         b"",
         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx",
     ]
+    answers += [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b"\r\nabc" for size in (b"-5", b"x", b"9")]
     answers += [reply(b"x", "HTTP/1.1 200 OK", "Content-Encoding: gzip"), b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10**5]
     for answer in answers:
         with answering(answer) as (port, _):

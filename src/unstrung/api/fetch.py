@@ -33,6 +33,7 @@ from unstrung.errors import UnstrungError
 MOST_URL = 2000  # characters
 LOW_PORTS = (80, 443)
 CHUNK = 2**16  # bytes that are sent in one go
+MOST_ABOUT = 2**20  # bytes that may come around an answer's body, beside as many as the body may have: headers, lengths of chunks
 
 Resolver = Callable[..., list[tuple[Any, ...]]]
 
@@ -65,7 +66,7 @@ def get(
     url: str, *, most_bytes: int, seconds: float, allow_private: bool = False, resolve: Resolver = socket.getaddrinfo
 ) -> tuple[str, bytes]:
     """Return what is at a URL: its content type, as the server says, and its bytes; raise `FetchFailed`."""
-    with _ask("GET", url, None, {}, seconds, allow_private, resolve) as answer:
+    with _ask("GET", url, None, {}, most_bytes, seconds, allow_private, resolve) as answer:
         if answer.status != 200:
             raise FetchFailed(f"The server at url answers with status {answer.status}, not with 200.")
         if answer.headers.get("content-encoding", "identity") != "identity":
@@ -84,7 +85,7 @@ def post(
     resolve: Resolver = socket.getaddrinfo,
 ) -> int:  # fmt: skip
     """Send a body to a URL and return the status of the answer, whose own body is not read; raise `FetchFailed`."""
-    with _ask("POST", url, body, headers, seconds, allow_private, resolve) as answer:
+    with _ask("POST", url, body, headers, 0, seconds, allow_private, resolve) as answer:
         return answer.status
 
 
@@ -94,7 +95,7 @@ def check_url(url: str, *, allow_private: bool = False) -> None:
     try:
         # reads numbers alone, in all the spellings that connecting would read: 127.1, 0x7f000001, 2130706433
         found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except OSError:
+    except (OSError, UnicodeError):
         return
     _check_addresses(found, allow_private)
 
@@ -115,7 +116,8 @@ def is_public(address: str) -> bool:
 
 @contextmanager
 def _ask(
-    method: str, url: str, body: bytes | None, headers: Mapping[str, str], seconds: float, allow_private: bool, resolve: Resolver
+    method: str, url: str, body: bytes | None, headers: Mapping[str, str], most_bytes: int, seconds: float, allow_private: bool,
+    resolve: Resolver,
 ) -> Iterator[http.client.HTTPResponse]:  # fmt: skip
     """Send a request and give the answer, of which headers alone have been read; say in words what goes wrong meanwhile."""
     end = time.monotonic() + seconds
@@ -127,7 +129,7 @@ def _ask(
             kind = http.client.HTTPSConnection if place.secure else http.client.HTTPConnection
             connection = kind(place.host, place.port)
             connection.auto_open = 0  # it would resolve the name again
-            connection.sock = _Wire(sock, end)
+            connection.sock = _Wire(sock, end, 2 * most_bytes + MOST_ABOUT)
             connection.request(method, place.path, body, {"User-Agent": "unstrung", **headers})
             answer = connection.getresponse()
             if 300 <= answer.status < 400:
@@ -141,7 +143,7 @@ def _ask(
     except ssl.SSLError as error:
         reason = getattr(error, "verify_message", "") or error.reason or "no TLS"
         raise FetchFailed(f"The server at url can't be trusted: {reason}.") from None
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise FetchFailed(f"The server at url did not answer as a web server does ({type(error).__name__}).") from None
 
 
@@ -226,8 +228,8 @@ def _left(end: float) -> float:
 class _Wire:
     """A connection as `http.client` uses it, of which no step lasts longer than is left of the whole."""
 
-    def __init__(self, sock: socket.socket, end: float) -> None:
-        self._sock, self._end = sock, end
+    def __init__(self, sock: socket.socket, end: float, most: int) -> None:
+        self._sock, self._end, self._most = sock, end, most
 
     def sendall(self, data: bytes) -> None:
         for at in range(0, len(data), CHUNK):
@@ -235,20 +237,26 @@ class _Wire:
             self._sock.sendall(data[at : at + CHUNK])
 
     def makefile(self, _: str) -> io.BufferedReader:
-        return io.BufferedReader(_Reader(self._sock, self._end))
+        return io.BufferedReader(_Reader(self._sock, self._end, self._most))
 
     def close(self) -> None:
         """Leave it open: whoever connected closes it, when the answer has been read."""
 
 
 class _Reader(io.RawIOBase):
-    def __init__(self, sock: socket.socket, end: float) -> None:
+    """What comes, and no more of it than may: `http.client` reads on for ever where a chunk says that it has -1 bytes."""
+
+    def __init__(self, sock: socket.socket, end: float, most: int) -> None:
         super().__init__()
-        self._sock, self._end = sock, end
+        self._sock, self._end, self._most = sock, end, most
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         self._sock.settimeout(_left(self._end))
-        return self._sock.recv_into(buffer)
+        count = self._sock.recv_into(buffer)
+        self._most -= count
+        if self._most < 0:
+            raise FetchFailed("The server at url sends more than is taken.", "too_large")
+        return count
