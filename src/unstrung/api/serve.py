@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -47,8 +48,8 @@ class Workers:
         while not self._stopping.is_set():
             since = time.monotonic()
             name = f"served-{number}-{time.time_ns()}"
-            command = [sys.executable, "-m", "unstrung", "worker", "--attached", "--name", name, *self.options]
-            process = self._running[number] = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+            command = [sys.executable, "-m", "unstrung", "worker", "--attached", str(os.getpid()), "--name", name]
+            process = self._running[number] = subprocess.Popen([*command, *self.options], stdin=subprocess.DEVNULL)
             if self._stopping.is_set():
                 process.terminate()
             code = process.wait()
