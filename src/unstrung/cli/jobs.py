@@ -160,6 +160,10 @@ def serve(
     alias: Annotated[list[str] | None, typer.Option(help="What a name stands for, as sora-2=nano; may be repeated.")] = None,
     workers: Annotated[int, typer.Option(min=0, max=64, help="How many films are made at once; 0: elsewhere.")] = 1,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    allow_private_webhooks: Annotated[
+        bool, typer.Option("--allow-private-webhooks", help="Let webhooks lead into this host's own network.")
+    ] = False,
+    webhook_retry: Annotated[list[float] | None, typer.Option(hidden=True, help="Seconds to the next attempt.")] = None,
     store_url: StoreUrl = None,
 ) -> None:
     """Answer programs written for the Videos API, at http://127.0.0.1:8000/v1, and make what they ask for."""
@@ -181,6 +185,8 @@ def serve(
         workers=workers,
         worker_options=command,
         say=say,
+        allow_private_webhooks=allow_private_webhooks,
+        webhook_retry=webhook_retry,
     )
 
 
