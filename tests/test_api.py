@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -139,6 +142,14 @@ def test_events_go_on_from_where_they_were_cut_off(served: Served) -> None:
     assert whole[0][2]["status"] == "queued" and whole[-1][2]["status"] == "completed"
     assert {kind for _, kind, _ in whole} == {"state", "progress", "preview", "note"}
     assert hear(3) == whole[3:]
+
+
+def test_a_worker_ends_with_its_server_even_if_that_died_before_it_was_up(tmp_path: Path) -> None:
+    environment = {**os.environ, "UNSTRUNG_DATA": str(tmp_path)}
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    worker = subprocess.Popen([sys.executable, "-m", "unstrung", "worker", "--attached", str(gone.pid)], env=environment)
+    assert worker.wait(60) == 0
 
 
 def test_killed_and_started_again_nothing_is_lost(tmp_path: Path) -> None:

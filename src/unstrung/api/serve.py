@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import uvicorn
 
+from unstrung.api.sender import RETRY_AFTER, Sender
 from unstrung.api.server import create_app
 from unstrung.corpus.feed import asked_to_stop
 from unstrung.errors import InvalidRequest
@@ -47,8 +49,8 @@ class Workers:
         while not self._stopping.is_set():
             since = time.monotonic()
             name = f"served-{number}-{time.time_ns()}"
-            command = [sys.executable, "-m", "unstrung", "worker", "--attached", "--name", name, *self.options]
-            process = self._running[number] = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+            command = [sys.executable, "-m", "unstrung", "worker", "--attached", str(os.getpid()), "--name", name]
+            process = self._running[number] = subprocess.Popen([*command, *self.options], stdin=subprocess.DEVNULL)
             if self._stopping.is_set():
                 process.terminate()
             code = process.wait()
@@ -73,7 +75,7 @@ def is_loopback(host: str) -> bool:
 
 def serve(
     store: Store, folder: Path, *, host: str, port: int, aliases: Mapping[str, str], workers: int, worker_options: Sequence[str],
-    say: Callable[[str], None],
+    say: Callable[[str], None], allow_private_webhooks: bool = False, webhook_retry: Sequence[float] | None = None,
 ) -> None:  # fmt: skip
     """Answer until SIGTERM or Ctrl-C; then let the workers give back what they have.
 
@@ -83,14 +85,17 @@ def serve(
     if not alone and all(token.revoked_at for token in Tokens(store).list()):
         words = f"At {host} other machines can reach this server, and nobody has a token yet: unstrung tokens create NAME"
         raise InvalidRequest("host", words, code="no_tokens")
-    app = create_app(store, folder, aliases, guarded=not alone)
+    app = create_app(store, folder, aliases, guarded=not alone, allow_private_webhooks=allow_private_webhooks)
     staff = Workers(store, workers, worker_options, say)
+    sender = Sender(store, say, allow_private=allow_private_webhooks, retry_after=webhook_retry or RETRY_AFTER)
     name = f"[{host}]" if ":" in host else host
     say(f"listening at http://{name}:{port}/v1, to {'this machine alone' if alone else 'whoever has a token'}")
     staff.start()
+    sender.start()
     try:
         # uvicorn stops at a signal, and then sends it once more to whoever listened before: that is nobody's business here
         with asked_to_stop():
             uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False, proxy_headers=False)
     finally:
+        sender.stop()
         staff.stop()

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from unstrung import __version__
-from unstrung.api import characters, videos
+from unstrung.api import characters, videos, webhooks
 from unstrung.api.callers import Door
 from unstrung.api.desk import Desk
 from unstrung.api.errors import DOCUMENTED, install
@@ -20,7 +20,10 @@ from unstrung.jobs.tokens import Tokens
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def create_app(store: Store, folder: Path, aliases: Mapping[str, str] | None = None, *, guarded: bool = False) -> FastAPI:
+def create_app(
+    store: Store, folder: Path, aliases: Mapping[str, str] | None = None, *, guarded: bool = False,
+    allow_private_webhooks: bool = False,
+) -> FastAPI:  # fmt: skip
     """Return the application over a store and a folder of files.
 
     It answers to this machine's own names alone, and to whoever sits at it, until there are tokens; where it is `guarded`,
@@ -32,6 +35,7 @@ def create_app(store: Store, folder: Path, aliases: Mapping[str, str] | None = N
     install(app)
     characters.add_routes(app, desk)  # before the videos, whose ids could be called so
     videos.add_routes(app, desk)
+    webhooks.add_routes(app, desk, allow_private=allow_private_webhooks)
 
     @app.get("/v1/health")
     def health() -> dict[str, Any]:

@@ -19,6 +19,7 @@ from unstrung.cli.jobs import enqueue, jobs_app, serve, worker
 from unstrung.cli.learn import data_app, eval_app, train_app
 from unstrung.cli.talk import Json, Talk, print_json
 from unstrung.cli.tokens import tokens_app
+from unstrung.cli.webhooks import webhooks_app
 from unstrung.errors import InvalidRequest, UnstrungError
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ app.add_typer(train_app, name="train")
 app.add_typer(eval_app, name="eval")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(tokens_app, name="tokens")
+app.add_typer(webhooks_app, name="webhooks")
 app.command("worker")(worker)
 app.command("serve")(serve)
 

@@ -137,7 +137,7 @@ def jobs_resume(store_url: StoreUrl = None) -> None:
 def worker(
     once: Annotated[bool, typer.Option("--once", help="Stop when nothing waits.")] = False,
     name: Annotated[str | None, typer.Option(help="What the store calls it; default: host, process and time.")] = None,
-    attached: Annotated[bool, typer.Option("--attached", help="End with the process that started it.")] = False,
+    attached: Annotated[int | None, typer.Option(help="End with the process of this id, which started it.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     store_url: StoreUrl = None,
 ) -> None:
@@ -146,10 +146,9 @@ def worker(
     from unstrung.corpus.feed import asked_to_stop
     from unstrung.jobs.worker import Worker
 
-    parent = os.getppid()
     with asked_to_stop() as asked:
         made = Worker(store, data_folder(), name=name, device=device, say=say)
-        taken = made.run(lambda: asked() or (attached and os.getppid() != parent), once)
+        taken = made.run(lambda: asked() or (attached is not None and os.getppid() != attached), once)
     say(f"{taken} {'job' if taken == 1 else 'jobs'} taken")
 
 
@@ -161,6 +160,10 @@ def serve(
     alias: Annotated[list[str] | None, typer.Option(help="What a name stands for, as sora-2=nano; may be repeated.")] = None,
     workers: Annotated[int, typer.Option(min=0, max=64, help="How many films are made at once; 0: elsewhere.")] = 1,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    allow_private_webhooks: Annotated[
+        bool, typer.Option("--allow-private-webhooks", help="Let webhooks lead into this host's own network.")
+    ] = False,
+    webhook_retry: Annotated[list[float] | None, typer.Option(hidden=True, help="Seconds to the next attempt.")] = None,
     store_url: StoreUrl = None,
 ) -> None:
     """Answer programs written for the Videos API, at http://127.0.0.1:8000/v1, and make what they ask for."""
@@ -182,6 +185,8 @@ def serve(
         workers=workers,
         worker_options=command,
         say=say,
+        allow_private_webhooks=allow_private_webhooks,
+        webhook_retry=webhook_retry,
     )
 
 

@@ -23,7 +23,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from unstrung.errors import UnstrungError
 from unstrung.job import MOVES, Job, JobError, Status
-from unstrung.jobs import migrations, queue
+from unstrung.jobs import migrations, queue, webhooks
 from unstrung.jobs.limits import Allowance, check_amount, check_size
 from unstrung.jobs.tables import clips, events, jobs, settings, timings
 from unstrung.jobs.timing import UNKNOWN_SECONDS, Timing
@@ -384,6 +384,7 @@ def _move(connection: Connection, id: str, status: Status, *where: Any, **change
         if row.error_code and status is Status.FAILED:
             said["error"] = {"code": row.error_code, "message": row.error_message}
         _tell(connection, id, "state", said)
+        webhooks.announce(connection, row)
     return row
 
 

@@ -52,4 +52,21 @@ tokens = Table(
     Column("digest", Text, nullable=False), Column("created_at", Double, nullable=False), Column("revoked_at", Double),
 )  # fmt: skip
 
+webhooks = Table(
+    "webhooks", metadata,
+    Column("id", Text, primary_key=True), Column("owner", Text), Column("url", Text, nullable=False),
+    Column("secret", Text, nullable=False), Column("old_secret", Text), Column("rotated_at", Double),
+    Column("events", Text, nullable=False), Column("created_at", Double, nullable=False),
+    Column("active", Integer, nullable=False),
+)  # fmt: skip
+
+deliveries = Table(
+    "deliveries", metadata,
+    Column("event_id", Text, primary_key=True), Column("webhook_id", Text, primary_key=True),
+    Column("kind", Text, nullable=False), Column("job_id", Text), Column("body", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("next_at", Double), Column("attempts", Integer, nullable=False), Column("delivered_at", Double),
+    Column("status", Integer), Column("error", Text),
+)  # fmt: skip
+
 settings = Table("settings", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
