@@ -15,8 +15,9 @@ from unstrung.api.callers import Caller, Door
 from unstrung.api.schema import Asked, Video, video_of
 from unstrung.errors import UnstrungError
 from unstrung.job import Job, Status
+from unstrung.jobs.files import Caps
 from unstrung.jobs.queue import Turn
-from unstrung.jobs.store import Store
+from unstrung.jobs.store import Also, Store
 
 ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELED)
 FORECAST_SECONDS = 0.5  # how old a forecast may be
@@ -33,6 +34,7 @@ class Desk:
     folder: Path
     door: Door
     aliases: Mapping[str, str]
+    caps: Caps = field(default_factory=Caps)
     _turns: dict[str, Turn] = field(default_factory=dict)
     _since: float = 0.0
 
@@ -40,12 +42,12 @@ class Desk:
         """Return what a route takes as its caller: somebody who has this scope."""
         return Depends(self.door.may(scope))
 
-    def submit(self, asked: Asked, caller: Caller) -> Job:
+    def submit(self, asked: Asked, caller: Caller, *, id: str | None = None, also: Also | None = None) -> Job:
         """Put what somebody asks for into the queue; raise `UnstrungError` where it can't be made, or is too much."""
         resolved = engine.check(asked.request).target
         return self.store.submit(
             asked.request, resolved, owner=caller.owner, draft=asked.draft, public=asked.public,
-            remixed_from=asked.remixed_from, allowance=caller.allowance,
+            remixed_from=asked.remixed_from, allowance=caller.allowance, id=id, also=also,
         )  # fmt: skip
 
     def show(self, job: Job) -> Video:

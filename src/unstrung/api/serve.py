@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvicorn
 
+from unstrung.api.drive import Driver
 from unstrung.api.server import create_app
 from unstrung.corpus.feed import asked_to_stop
 from unstrung.errors import InvalidRequest
@@ -84,13 +85,16 @@ def serve(
         words = f"At {host} other machines can reach this server, and nobody has a token yet: unstrung tokens create NAME"
         raise InvalidRequest("host", words, code="no_tokens")
     app = create_app(store, folder, aliases, guarded=not alone)
+    driver = Driver(app.state.desk, say)
     staff = Workers(store, workers, worker_options, say)
     name = f"[{host}]" if ":" in host else host
     say(f"listening at http://{name}:{port}/v1, to {'this machine alone' if alone else 'whoever has a token'}")
     staff.start()
+    driver.start()
     try:
         # uvicorn stops at a signal, and then sends it once more to whoever listened before: that is nobody's business here
         with asked_to_stop():
             uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False, proxy_headers=False)
     finally:
+        driver.stop()
         staff.stop()

@@ -9,28 +9,34 @@ from typing import Any
 from fastapi import FastAPI
 
 from unstrung import __version__
-from unstrung.api import videos
+from unstrung.api import batches, files, videos
 from unstrung.api.callers import Door
 from unstrung.api.desk import Desk
 from unstrung.api.errors import DOCUMENTED, install
 from unstrung.api.guard import Guard
+from unstrung.jobs.files import Caps
 from unstrung.jobs.store import Store
 from unstrung.jobs.tokens import Tokens
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def create_app(store: Store, folder: Path, aliases: Mapping[str, str] | None = None, *, guarded: bool = False) -> FastAPI:
-    """Return the application over a store and a folder of files.
+def create_app(
+    store: Store, folder: Path, aliases: Mapping[str, str] | None = None, *, guarded: bool = False, caps: Caps | None = None
+) -> FastAPI:
+    """Return the application over a store and a folder of files; `app.state.desk` is what its routes share.
 
     It answers to this machine's own names alone, and to whoever sits at it, until there are tokens; where it is `guarded`,
     because others can reach it, it answers to any name, and never without a token.
     """
-    desk = Desk(store, folder, Door(Tokens(store), guarded=guarded), aliases or {})
+    desk = Desk(store, folder, Door(Tokens(store), guarded=guarded), aliases or {}, caps or Caps())
     app = FastAPI(title="Unstrung", version=__version__, docs_url=None, redoc_url=None, responses=DOCUMENTED)
+    app.state.desk = desk
     app.add_middleware(Guard, names=None if guarded else LOOPBACK)
     install(app)
     videos.add_routes(app, desk)
+    files.add_routes(app, desk)
+    batches.add_routes(app, desk)
 
     @app.get("/v1/health")
     def health() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, or_, select
 
 from unstrung.errors import UnstrungError
 from unstrung.job import Job, Status
-from unstrung.jobs.tables import clips, jobs
+from unstrung.jobs.tables import clips, files, jobs
 from unstrung.request import Request
 
 DAY = 86400.0
@@ -21,16 +21,17 @@ class Allowance:
 
     concurrent_jobs: int | None = None  # that wait or run
     seconds_a_day: float | None = None  # of video that was asked for, and did not fail
-    storage_bytes: int | None = None  # of finished clips
+    storage_bytes: int | None = None  # of finished clips and of files
     largest_pixels: int | None = None  # width x height
     requests_a_minute: int | None = None
 
 
 class OverLimit(UnstrungError):
-    """The owner has as much as the token allows."""
+    """The owner has as much as the token allows; `for_ever` where waiting and deleting won't help."""
 
-    def __init__(self, field: str, message: str) -> None:
+    def __init__(self, field: str, message: str, *, for_ever: bool = False) -> None:
         super().__init__("over_limit", field, message)
+        self.for_ever = for_ever
 
 
 def check_size(resolved: Request, allowance: Allowance) -> None:
@@ -39,7 +40,7 @@ def check_size(resolved: Request, allowance: Allowance) -> None:
     most = allowance.largest_pixels
     if most is not None and resolved.width * resolved.height > most:
         words = f"size is {resolved.width}x{resolved.height}; this token allows {most} pixels, such as {_sixteen_nine(most)}."
-        raise OverLimit("size", words)
+        raise OverLimit("size", words, for_ever=True)
 
 
 def check_amount(connection: Connection, job: Job, allowance: Allowance) -> None:
@@ -61,13 +62,18 @@ def check_amount(connection: Connection, job: Job, allowance: Allowance) -> None
                 f"You have asked for {used:g} s of video within a day, and this would be {job.seconds:g} more; this token allows "
                 f"{allowance.seconds_a_day:g} s."
             )
-            raise OverLimit("seconds", words)
+            raise OverLimit("seconds", words, for_ever=job.seconds > allowance.seconds_a_day)
     if allowance.storage_bytes is not None:
-        held = select(func.coalesce(func.sum(clips.c.bytes), 0)).where(clips.c.owner == job.owner)
-        used = int(connection.execute(held).scalar_one())
-        if used >= allowance.storage_bytes:
-            words = f"Your clips take {used} bytes, and this token allows {allowance.storage_bytes}: delete some first."
+        held = stored_bytes(connection, job.owner)
+        if held >= allowance.storage_bytes:
+            words = f"Your clips and files take {held} bytes; this token allows {allowance.storage_bytes}: delete some first."
             raise OverLimit("storage", words)
+
+
+def stored_bytes(connection: Connection, owner: str | None) -> int:
+    """Return how much an owner's clips and files take."""
+    sums = [select(func.coalesce(func.sum(t.c.bytes), 0)).where(t.c.owner == owner) for t in (clips, files)]
+    return sum(int(connection.execute(one).scalar_one()) for one in sums)
 
 
 def _sixteen_nine(pixels: int) -> str:

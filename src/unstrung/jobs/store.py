@@ -11,7 +11,7 @@ import re
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -33,6 +33,8 @@ from unstrung.request import Request
 MAX_ATTEMPTS = 3
 LOCK_SECONDS = 30  # how long SQLite waits for another writer
 MIGRATION_LOCK = 0x756E7374  # of PostgreSQL's advisory locks: "unst"
+
+Also = Callable[[Connection], None]
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,11 @@ class Store:
 
     def submit(
         self, request: Request, resolved: Request, *, owner: str | None = None, draft: bool = False, public: bool = False,
-        remixed_from: str | None = None, allowance: Allowance | None = None,
+        remixed_from: str | None = None, allowance: Allowance | None = None, id: str | None = None, also: Also | None = None,
     ) -> Job:  # fmt: skip
         """Put a request into the queue as a new job; `resolved` is what it comes to, and says how long it will take.
 
-        Raises `OverLimit` where that is more than the allowance.
+        Raises `OverLimit` where that is more than the allowance. For `also` see `add`.
         """
         assert resolved.model and resolved.seed is not None and resolved.seconds is not None
         if allowance is not None:
@@ -108,17 +110,21 @@ class Store:
         estimate = timing.of(resolved) if timing else UNKNOWN_SECONDS
         # model and seed are chosen now, so that a job that runs again makes the same clip
         request = replace(request, model=resolved.model, seed=resolved.seed)
-        id = f"video_{secrets.token_hex(16)}"
         job = Job(
-            id, request, created_at=time.time(), owner=owner, draft=draft, public=public, seconds=resolved.seconds,
-            estimate=estimate, remixed_from_video_id=remixed_from,
+            id or f"video_{secrets.token_hex(16)}", request, created_at=time.time(), owner=owner, draft=draft, public=public,
+            seconds=resolved.seconds, estimate=estimate, remixed_from_video_id=remixed_from,
         )  # fmt: skip
-        return self.add(job, allowance)
+        return self.add(job, allowance, also)
 
-    def add(self, job: Job, allowance: Allowance | None = None) -> Job:
-        """Put a new job into the queue; raise `OverLimit`, and `UnstrungError` where its id is taken."""
+    def add(self, job: Job, allowance: Allowance | None = None, also: Also | None = None) -> Job:
+        """Put a new job into the queue; raise `OverLimit`, and `UnstrungError` where its id is taken.
+
+        What `also` does is done in the same transaction: both, or where it raises, neither.
+        """
         assert job.status is Status.QUEUED and job.request.model
         with self.engine.begin() as connection:
+            if also is not None:
+                also(connection)
             if allowance is not None:
                 check_amount(connection, job, allowance)
             values = {**_row_of(job), "queued_at": job.created_at, "events": 0}
