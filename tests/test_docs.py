@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from served import Served
 from unstrung.media.codec import read_clip
 
 ROOT = Path(__file__).parents[1]
@@ -94,6 +95,19 @@ def test_the_readmes_server_answers_openais_client(tmp_path: Path) -> None:
     finally:
         server.terminate()
         assert server.wait(30) == 0
+
+
+def test_the_program_for_batches_runs(tmp_path: Path) -> None:
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "batches.md").read_text(), re.S)
+    assert code
+    server = Served(tmp_path / "data")
+    try:
+        program = code[1].replace("8000", str(server.port))
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], cwd=tmp_path, capture_output=True, text=True)
+        assert done.stdout == "".join(f"film-{n} completed\n" for n in range(3)), done.stderr
+        assert read_clip(tmp_path / "film-2.mp4").num_frames == 24
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
