@@ -111,6 +111,19 @@ def test_the_api_pages_program_runs(tmp_path: Path) -> None:
         server.stop()
 
 
+def test_the_program_for_batches_runs(tmp_path: Path) -> None:
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "batches.md").read_text(), re.S)
+    assert code
+    server = Served(tmp_path / "data")
+    try:
+        program = code[1].replace("8000", str(server.port))
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], cwd=tmp_path, capture_output=True, text=True)
+        assert done.stdout == "".join(f"film-{n} completed\n" for n in range(3)), done.stderr
+        assert read_clip(tmp_path / "film-2.mp4").num_frames == 24
+    finally:
+        server.stop()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):

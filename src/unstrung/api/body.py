@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
-from starlette.requests import Request
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
 
 from unstrung.errors import InvalidRequest
 
 MOST_BYTES = 32 * 2**20  # of a body: a data URL may have 20 million characters
+AROUND_BYTES = 2**20  # that a form may have besides its file
 
 
 async def read_body(request: Request) -> dict[str, Any]:
@@ -35,6 +37,36 @@ async def read_body(request: Request) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise InvalidRequest("body", "The body must be a JSON object.")
     return fields
+
+
+async def read_upload(request: Request, most: int) -> dict[str, Any]:
+    """Return the fields of a form that has a file, of `most` bytes at most; the file is on disk, never whole in memory.
+
+    Raises `InvalidRequest` for what can't be read, and 413 or 415 for what won't be. Close the file after use.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        raise HTTPException(415, f"The body is {kind or 'of no type'}; a file is sent as multipart/form-data.")
+    too_large = HTTPException(413, f"The file has more than {most} bytes.")
+    said = request.headers.get("content-length", "")
+    if said.isdecimal() and int(said[:20]) > most + AROUND_BYTES:
+        raise too_large  # before all of it has been sent
+
+    async def counted() -> AsyncGenerator[bytes, None]:
+        size = 0  # what a header says need not be true
+        async for part in request.stream():
+            size += len(part)
+            if size > most + AROUND_BYTES:
+                raise too_large
+            yield part
+
+    try:
+        form = await MultiPartParser(request.headers, counted(), max_files=1, max_fields=20).parse()
+    except MultiPartException as error:
+        raise InvalidRequest("body", f"The form can't be read: {error.message}") from None
+    except ClientDisconnect:
+        raise InvalidRequest("body", "The upload broke off.") from None
+    return unfold(list(form.multi_items()))
 
 
 async def _limited(request: Request) -> bytes:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import FastAPI, Path, Request
-from starlette.concurrency import run_in_threadpool
+from fastapi import FastAPI, Path
 from starlette.datastructures import UploadFile
 
-from unstrung.api.body import read_body
 from unstrung.api.callers import Caller
 from unstrung.api.desk import Desk
 from unstrung.api.given import keep
 from unstrung.api.schema import Character, CharacterDeleted, CharacterList, CreateCharacter, read_fields
-from unstrung.api.videos import body_of
+from unstrung.api.videos import BODY, Fields, takes
 from unstrung.errors import InvalidRequest, UnstrungError
 from unstrung.jobs.uploads import Upload, get_upload, list_uploads
 
@@ -26,18 +24,16 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
     """Add the routes that make, show and remove characters."""
     reads, writes = desk.asker("read"), desk.asker("write")
 
-    @app.post("/v1/videos/characters", openapi_extra=body_of(CreateCharacter, "multipart/form-data"))
-    async def create_character(request: Request, caller: Caller = writes) -> Character:
+    @app.post("/v1/videos/characters", openapi_extra=takes(CreateCharacter, "multipart/form-data"))
+    def create_character(caller: Caller = writes, fields: Fields = BODY) -> Character:
         """Keep who is in a short video, by a name."""
-        fields = await read_body(request)
         video = fields.pop("video", None)
         if not isinstance(video, UploadFile):
             raise InvalidRequest("video", "A character is made from a video: send its file.", code="missing_required_parameter")
         name = read_fields(fields, "name")["name"].strip()
         if not 1 <= len(name) <= LONGEST_NAME:
             raise InvalidRequest("name", f"A character's name has 1 to {LONGEST_NAME} letters.")
-        data = await video.read()
-        return _show(await run_in_threadpool(keep, desk, data, "character", caller, "video", name))
+        return _show(keep(desk, video.file.read(), "character", caller, "video", name))
 
     @app.get("/v1/videos/characters")
     def list_characters(caller: Caller = reads) -> CharacterList:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,12 +16,13 @@ from fastapi import Depends
 
 from unstrung import engine
 from unstrung.api.callers import Caller, Door
+from unstrung.api.rules import Rules
 from unstrung.api.schema import Asked, Video, video_of
 from unstrung.errors import UnstrungError
 from unstrung.job import Job, Status
 from unstrung.jobs.limits import check_size
 from unstrung.jobs.queue import Turn
-from unstrung.jobs.store import Store
+from unstrung.jobs.store import Also, Store
 from unstrung.jobs.uploads import Upload, remove_upload
 
 ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELED)
@@ -34,12 +35,12 @@ Variant = Literal["video", "thumbnail", "spritesheet", "preview"]
 
 @dataclass
 class Desk:
-    """The store, where files are, what names stand for, and who may ask."""
+    """The store, where files are, who may ask, and what the host has decided."""
 
     store: Store
     folder: Path
     door: Door
-    aliases: Mapping[str, str]
+    rules: Rules
     vetting: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(VETTED_AT_ONCE))
     _turns: dict[str, Turn] = field(default_factory=dict)
     _since: float = 0.0
@@ -48,28 +49,36 @@ class Desk:
         """Return what a route takes as its caller: somebody who has this scope."""
         return Depends(self.door.may(scope))
 
-    def submit(self, asked: Asked, caller: Caller, key: str | None = None) -> list[Job]:
+    def submit(self, asked: Asked, caller: Caller, *, ids: Sequence[str] | None = None, also: Also | None = None) -> list[Job]:
         """Put what somebody asks for into the queue, all or nothing; raise `UnstrungError` where that can't be done.
 
-        Asked again with the same `key`, because the answer was lost, it is what was made the first time.
+        What `also` does is done in the same transaction. Ids are drawn, unless they are given.
         """
         first = engine.check(asked.request).target
         assert first.seed is not None
+        check_size(first, caller.allowance)
         seeded = [replace(first, seed=(first.seed + i) % 2**63) for i in range(asked.variants)]
+        chosen: Sequence[str | None] = ids or [None] * len(seeded)
         jobs = [
             self.store.new_job(
-                asked.request, resolved, id=None if key is None else _id_of(caller, key, i), owner=caller.owner,
-                draft=asked.draft, public=asked.public, remixed_from_video_id=asked.remixed_from,
+                asked.request, resolved, id=id, owner=caller.owner, draft=asked.draft, public=asked.public,
+                remixed_from_video_id=asked.remixed_from,
             )
-            for i, resolved in enumerate(seeded)
+            for resolved, id in zip(seeded, chosen, strict=True)
         ]  # fmt: skip
-        check_size(first, caller.allowance)
+        return self.store.add_all(jobs, caller.allowance, also)
+
+    def submit_once(self, asked: Asked, caller: Caller, key: str | None) -> list[Job]:
+        """Do as `submit` does; asked again with the same key, because the answer was lost, give what was made then."""
+        if key is None:
+            return self.submit(asked, caller)
+        ids = [_id_of(caller, key, i) for i in range(asked.variants)]
         try:
-            return self.store.add_all(jobs, caller.allowance)
+            return self.submit(asked, caller, ids=ids)
         except UnstrungError as error:
-            if error.code not in ("id_taken", "over_limit") or key is None or self.store.find(jobs[0].id) is None:
+            if error.code not in ("id_taken", "over_limit") or self.store.find(ids[0]) is None:
                 raise
-            return [self.store.get(job.id) for job in jobs]
+            return [self.store.get(id) for id in ids]
 
     def show(self, job: Job) -> Video:
         """Return a job in the API's words, with its turn."""

@@ -36,8 +36,13 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
 
 def envelope(status: int, message: str, code: str | None = None, param: str | None = None) -> JSONResponse:
     """Return an error as the API's clients read it."""
+    return JSONResponse(body_of(status, message, code, param), status)
+
+
+def body_of(status: int, message: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
+    """Return the envelope itself."""
     kind = TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
-    return JSONResponse({"error": {"message": message, "type": kind, "param": param, "code": code}}, status)
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def install(app: FastAPI) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
+from unstrung.api import fetch
 from unstrung.api.callers import Caller
 from unstrung.api.desk import Desk
+from unstrung.api.files import open_file
 from unstrung.api.schema import model_of
 from unstrung.errors import InvalidRequest, UnstrungError
 from unstrung.job import Status
@@ -24,6 +25,7 @@ from unstrung.media.vet import sniff, vet
 from unstrung.request import Condition, Request
 
 MOST_CHARACTERS = 2
+MOST_FETCHED, FETCH_SECONDS = 20 * 2**20, 20.0  # of a picture by its address, where the host fetches any
 EDIT_STRENGTH = 0.6  # of a video that is edited or remixed: it leads, and the words may change it
 READABLE = {"image": "a PNG, JPEG or WebP picture", "video": "an MP4, MOV, WebM or MKV video"}
 
@@ -38,13 +40,12 @@ class Source:
     video_id: str | None  # where it was made here
 
 
-async def read_conditions(desk: Desk, fields: dict[str, Any], caller: Caller) -> tuple[Condition, ...]:
+def read_conditions(desk: Desk, fields: dict[str, Any], caller: Caller) -> tuple[Condition, ...]:
     """Take `input_reference` and `characters` out of the fields, keep what was sent, and return what the model is to heed."""
     conditions = []
     reference = fields.pop("input_reference", None)
     if reference is not None:
-        data = await _read(reference)
-        upload = await run_in_threadpool(keep, desk, data, "image", caller, "input_reference")
+        upload = keep(desk, _read(desk, reference, caller), "image", caller, "input_reference")
         conditions.append(Condition(upload.id))
     listed = fields.pop("characters", None) or []
     if not isinstance(listed, list) or len(listed) > MOST_CHARACTERS:
@@ -54,7 +55,7 @@ async def read_conditions(desk: Desk, fields: dict[str, Any], caller: Caller) ->
         id = item.get("id") if isinstance(item, Mapping) else None
         if not isinstance(id, str):
             raise InvalidRequest("characters", "Each character must be like {'id': 'char_...'}.")
-        character = await run_in_threadpool(get_upload, desk.store, id, caller.sees)
+        character = get_upload(desk.store, id, caller.sees)
         if character.kind != "character":
             raise InvalidRequest("characters", f"'{id}' is no character.")
         prompt = fields.get("prompt")
@@ -65,23 +66,25 @@ async def read_conditions(desk: Desk, fields: dict[str, Any], caller: Caller) ->
     return tuple(conditions)
 
 
-async def read_source(desk: Desk, fields: dict[str, Any], caller: Caller) -> Source:
+def read_source(desk: Desk, fields: dict[str, Any], caller: Caller) -> Source:
     """Take `video` out of the fields: a file, or a finished video by its id, alone or in an object."""
     value = fields.pop("video", None)
     if value is None:
         raise InvalidRequest("video", "Which video? Send a file, or the id of one.", code="missing_required_parameter")
-    model = fields.pop("model", None)
+    name = fields.pop("model", None)
     if isinstance(value, UploadFile):
-        upload = await run_in_threadpool(keep, desk, await value.read(), "video", caller, "video")
+        upload = keep(desk, value.file.read(), "video", caller, "video")
         request = Request(
-            "", model=model_of(model, desk.aliases), width=even(upload.width), height=even(upload.height), fps=upload.fps
+            "", model=model_of(name, desk.rules.aliases), width=even(upload.width), height=even(upload.height), fps=upload.fps
         )
         return Source(upload.id, request, upload.num_frames / upload.fps, None)
     id = value.get("id") if isinstance(value, Mapping) else value
     if not isinstance(id, str):
         raise InvalidRequest("video", "video must be a file, the id of a video, or like {'id': 'video_...'}.")
-    source = await run_in_threadpool(video_source, desk, id, caller)
-    return source if model is None else replace(source, request=replace(source.request, model=model_of(model, desk.aliases)))
+    source = video_source(desk, id, caller)
+    if name is None:
+        return source
+    return replace(source, request=replace(source.request, model=model_of(name, desk.rules.aliases)))
 
 
 def video_source(desk: Desk, id: str, caller: Caller) -> Source:
@@ -126,13 +129,21 @@ def keep(desk: Desk, data: bytes, kind: str, caller: Caller, field: str, name: s
         )
 
 
-async def _read(reference: Any) -> bytes:
+def _read(desk: Desk, reference: Any, caller: Caller) -> bytes:
     if isinstance(reference, UploadFile):
-        return await reference.read()
-    if isinstance(reference, Mapping) and isinstance(reference.get("image_url"), str):
-        return _data_url(reference["image_url"])
-    words = "input_reference must be a picture's file, or like {'image_url': 'data:image/png;base64,...'}."
-    raise InvalidRequest("input_reference", words)
+        return reference.file.read()
+    if isinstance(reference, Mapping) and isinstance(reference.get("file_id"), str):
+        return open_file(desk, reference["file_id"], caller).read_bytes()
+    url = reference.get("image_url") if isinstance(reference, Mapping) else None
+    if not isinstance(url, str):
+        words = "input_reference must be a picture's file, or like {'image_url': ...} or {'file_id': 'file-...'}."
+        raise InvalidRequest("input_reference", words)
+    if desk.rules.fetch_images and not url.startswith("data:"):
+        try:
+            return fetch.get(url, most_bytes=MOST_FETCHED, seconds=FETCH_SECONDS)[1]
+        except fetch.FetchFailed as error:
+            raise InvalidRequest("image_url", error.message, code=error.code) from None
+    return _data_url(url)
 
 
 def _data_url(url: str) -> bytes:

@@ -122,6 +122,7 @@ class InputReference(BaseModel):
     """A picture to start from."""
 
     image_url: str | None = Field(None, description="a data URL of a PNG, JPEG or WebP picture")
+    file_id: str | None = Field(None, description="a file that was sent before")
 
 
 class LoraChoice(BaseModel):

@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 from sqlalchemy.exc import SQLAlchemyError
 
 from unstrung.api import fetch
+from unstrung.api.rules import RETRY_AFTER
 from unstrung.jobs.store import Store
 from unstrung.jobs.webhooks import KEPT, Delivery, Webhook, Webhooks
 
-RETRY_AFTER = (5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0)  # seconds from one attempt to the next; after the last it is given up
 JITTER = 0.2  # of a delay, so that what failed together does not come again together
 SECONDS = 10.0  # for a receiver to answer
 LOOK = 0.25  # seconds between two looks into an empty outbox

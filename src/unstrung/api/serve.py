@@ -7,13 +7,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
 import uvicorn
 
-from unstrung.api.sender import RETRY_AFTER, Sender
+from unstrung.api.drive import Driver
+from unstrung.api.rules import Rules
+from unstrung.api.sender import Sender
 from unstrung.api.server import create_app
 from unstrung.corpus.feed import asked_to_stop
 from unstrung.errors import InvalidRequest
@@ -74,8 +77,8 @@ def is_loopback(host: str) -> bool:
 
 
 def serve(
-    store: Store, folder: Path, *, host: str, port: int, aliases: Mapping[str, str], workers: int, worker_options: Sequence[str],
-    say: Callable[[str], None], allow_private_webhooks: bool = False, webhook_retry: Sequence[float] | None = None,
+    store: Store, folder: Path, rules: Rules, *, host: str, port: int, workers: int, worker_options: Sequence[str],
+    say: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Answer until SIGTERM or Ctrl-C; then let the workers give back what they have.
 
@@ -85,17 +88,20 @@ def serve(
     if not alone and all(token.revoked_at for token in Tokens(store).list()):
         words = f"At {host} other machines can reach this server, and nobody has a token yet: unstrung tokens create NAME"
         raise InvalidRequest("host", words, code="no_tokens")
-    app = create_app(store, folder, aliases, guarded=not alone, allow_private_webhooks=allow_private_webhooks)
+    app = create_app(store, folder, replace(rules, guarded=not alone))
+    driver = Driver(app.state.desk, say)
     staff = Workers(store, workers, worker_options, say)
-    sender = Sender(store, say, allow_private=allow_private_webhooks, retry_after=webhook_retry or RETRY_AFTER)
+    sender = Sender(store, say, allow_private=rules.private_webhooks, retry_after=rules.webhook_retry)
     name = f"[{host}]" if ":" in host else host
     say(f"listening at http://{name}:{port}/v1, to {'this machine alone' if alone else 'whoever has a token'}")
     staff.start()
     sender.start()
+    driver.start()
     try:
         # uvicorn stops at a signal, and then sends it once more to whoever listened before: that is nobody's business here
         with asked_to_stop():
             uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False, proxy_headers=False)
     finally:
         sender.stop()
+        driver.stop()
         staff.stop()

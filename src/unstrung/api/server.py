@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 
 from unstrung import __version__
-from unstrung.api import characters, videos, webhooks
+from unstrung.api import batches, characters, files, videos, webhooks
 from unstrung.api.callers import Door
 from unstrung.api.desk import Desk
 from unstrung.api.errors import DOCUMENTED, install
 from unstrung.api.guard import Guard
+from unstrung.api.rules import Rules
 from unstrung.jobs.store import Store
 from unstrung.jobs.tokens import Tokens
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def create_app(
-    store: Store, folder: Path, aliases: Mapping[str, str] | None = None, *, guarded: bool = False,
-    allow_private_webhooks: bool = False,
-) -> FastAPI:  # fmt: skip
-    """Return the application over a store and a folder of files.
+def create_app(store: Store, folder: Path, rules: Rules) -> FastAPI:
+    """Return the application over a store and a folder of files; `app.state.desk` is what its routes share.
 
-    It answers to this machine's own names alone, and to whoever sits at it, until there are tokens; where it is `guarded`,
-    because others can reach it, it answers to any name, and never without a token.
+    It answers to this machine's own names alone, and to whoever sits at it, until there are tokens; where the rules say that it
+    is guarded, it answers to any name, and never without a token.
     """
-    desk = Desk(store, folder, Door(Tokens(store), guarded=guarded), aliases or {})
+    desk = Desk(store, folder, Door(Tokens(store), guarded=rules.guarded), rules)
     app = FastAPI(title="Unstrung", version=__version__, docs_url=None, redoc_url=None, responses=DOCUMENTED)
-    app.add_middleware(Guard, names=None if guarded else LOOPBACK)
+    app.state.desk = desk
+    app.add_middleware(Guard, names=None if rules.guarded else LOOPBACK)
     install(app)
     characters.add_routes(app, desk)  # before the videos, whose ids could be called so
     videos.add_routes(app, desk)
-    webhooks.add_routes(app, desk, allow_private=allow_private_webhooks)
+    webhooks.add_routes(app, desk)
+    files.add_routes(app, desk)
+    batches.add_routes(app, desk)
 
     @app.get("/v1/health")
     def health() -> dict[str, Any]:

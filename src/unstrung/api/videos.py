@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Header, Path, Query, Request, Response
+from fastapi import Depends, FastAPI, Header, Path, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
@@ -36,10 +36,15 @@ LISTEN_SECONDS = 0.2  # between two looks for what is new of a job
 
 Id = Annotated[str, Path(description="A video's id.", max_length=200)]
 Answers = dict[int | str, dict[str, Any]]
-Key = Annotated[str | None, Header(max_length=255, description="One's own name for this; sent again, it makes nothing new.")]
+Fields = dict[str, Any]
+BODY = Depends(read_body)
+Key = Annotated[
+    str | None,
+    Header(alias="idempotency-key", max_length=255, description="One's own name for this; sent again, it makes nothing new."),
+]
 
 
-def body_of(model: type[BaseModel], *kinds: str) -> dict[str, Any]:
+def takes(model: type[BaseModel], *kinds: str) -> dict[str, Any]:
     """Return what the OpenAPI document says of a body that is read by hand: JSON and forms, unless other kinds are given."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     schema.pop("$defs", None)
@@ -56,55 +61,43 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
 
 def _add_makers(app: FastAPI, desk: Desk) -> None:
     """Add the routes that ask for videos."""
-    writes = desk.asker("write")
-
-    @app.post("/v1/videos", openapi_extra=body_of(CreateVideo))
-    async def create_video(request: Request, response: Response, idempotency_key: Key = None, caller: Caller = writes) -> Video:
-        """Ask for a video, or with `n` for several, of which the first is told."""
-        fields = await read_body(request)
-        conditions = await read_conditions(desk, fields, caller)
-        asked = read_create(fields, desk.aliases, conditions)
-        return await run_in_threadpool(submit, asked, response, caller, idempotency_key)
+    writes = desk.asker("write")  # before the body in each signature: who may not ask is not read
 
     def submit(asked: Asked, response: Response, caller: Caller, key: str | None) -> Video:
-        jobs = desk.submit(asked, caller, key)
+        jobs = desk.submit_once(asked, caller, key)
         response.headers["openai-poll-after-ms"] = desk.poll_after(jobs[0])
         video = desk.show(jobs[0])
         if len(jobs) > 1:
             video.unstrung.variants = [job.id for job in jobs]
         return video
 
-    @app.post("/v1/videos/edits", openapi_extra=body_of(EditVideo))
-    async def edit_video(request: Request, response: Response, idempotency_key: Key = None, caller: Caller = writes) -> Video:
+    @app.post("/v1/videos", openapi_extra=takes(CreateVideo))
+    def create_video(response: Response, key: Key = None, caller: Caller = writes, fields: Fields = BODY) -> Video:
+        """Ask for a video, or with `n` for several, of which the first is told."""
+        conditions = read_conditions(desk, fields, caller)
+        return submit(read_create(fields, desk.rules.aliases, conditions), response, caller, key)
+
+    @app.post("/v1/videos/edits", openapi_extra=takes(EditVideo))
+    def edit_video(response: Response, key: Key = None, caller: Caller = writes, fields: Fields = BODY) -> Video:
         """Have a video, sent or made here, as other words say it."""
-        fields = await read_body(request)
-        source = await read_source(desk, fields, caller)
+        source = read_source(desk, fields, caller)
         prompt = read_fields(fields, "prompt")["prompt"]
-        asked = Asked(edited(source, prompt), remixed_from=source.video_id)
-        return await run_in_threadpool(submit, asked, response, caller, idempotency_key)
+        return submit(Asked(edited(source, prompt), remixed_from=source.video_id), response, caller, key)
 
-    @app.post("/v1/videos/extensions", openapi_extra=body_of(ExtendVideo))
-    async def extend_video(request: Request, response: Response, idempotency_key: Key = None, caller: Caller = writes) -> Video:
+    @app.post("/v1/videos/extensions", openapi_extra=takes(ExtendVideo))
+    def extend_video(response: Response, key: Key = None, caller: Caller = writes, fields: Fields = BODY) -> Video:
         """Have a video, sent or made here, go on for some seconds more."""
-        fields = await read_body(request)
-        source = await read_source(desk, fields, caller)
         seconds = read_seconds(fields.pop("seconds", None))
+        source = read_source(desk, fields, caller)
         prompt = read_fields(fields, "prompt")["prompt"]
-        asked = Asked(extended(source, prompt, seconds), remixed_from=source.video_id)
-        return await run_in_threadpool(submit, asked, response, caller, idempotency_key)
+        return submit(Asked(extended(source, prompt, seconds), remixed_from=source.video_id), response, caller, key)
 
-    @app.post("/v1/videos/{video_id}/remix", openapi_extra=body_of(RemixVideo))
-    async def remix_video(
-        video_id: Id, request: Request, response: Response, idempotency_key: Key = None, caller: Caller = writes
-    ) -> Video:
+    @app.post("/v1/videos/{video_id}/remix", openapi_extra=takes(RemixVideo))
+    def remix_video(video_id: Id, response: Response, key: Key = None, caller: Caller = writes, fields: Fields = BODY) -> Video:
         """Have a finished video as other words say it."""
-        prompt = read_fields(await read_body(request), "prompt")["prompt"]
-
-        def remix() -> Video:
-            asked = Asked(edited(video_source(desk, video_id, caller), prompt), remixed_from=video_id)
-            return submit(asked, response, caller, idempotency_key)
-
-        return await run_in_threadpool(remix)
+        prompt = read_fields(fields, "prompt")["prompt"]
+        source = video_source(desk, video_id, caller)
+        return submit(Asked(edited(source, prompt), remixed_from=video_id), response, caller, key)
 
 
 def _add_videos(app: FastAPI, desk: Desk) -> None:

@@ -111,10 +111,10 @@ class Event(BaseModel):
     data: EventData
 
 
-def add_routes(app: FastAPI, desk: Desk, *, allow_private: bool = False) -> None:
-    """Add the routes; with `allow_private`, webhooks may lead into this host's own network."""
+def add_routes(app: FastAPI, desk: Desk) -> None:
+    """Add the routes."""
     hooks = Webhooks(desk.store)
-    _add_own(app, desk, hooks, allow_private)
+    _add_own(app, desk, hooks)
     _add_steering(app, desk, hooks)
 
     def hear(event: Event) -> None:
@@ -124,7 +124,7 @@ def add_routes(app: FastAPI, desk: Desk, *, allow_private: bool = False) -> None
         app.webhooks.add_api_route(kind, hear, methods=["POST"])
 
 
-def _add_own(app: FastAPI, desk: Desk, hooks: Webhooks, allow_private: bool) -> None:
+def _add_own(app: FastAPI, desk: Desk, hooks: Webhooks) -> None:
     reads, writes = desk.asker("read"), desk.asker("write")
     kinds = ("application/json", "multipart/form-data")
     body = {"required": True, "content": {kind: {"schema": CreateWebhook.model_json_schema()} for kind in kinds}}
@@ -133,7 +133,7 @@ def _add_own(app: FastAPI, desk: Desk, hooks: Webhooks, allow_private: bool) -> 
     async def create_webhook(request: Request, caller: Caller = writes) -> WebhookWithSecret:
         """Have the ends of one's videos told to a URL."""
         url, events = _read_create(await read_body(request))
-        check_url(url, allow_private=allow_private)
+        check_url(url, allow_private=desk.rules.private_webhooks)
         hook = await run_in_threadpool(hooks.add, url, caller.owner, events)
         return WebhookWithSecret(**_shown(hook), secret=hook.secret)
 

@@ -160,6 +160,7 @@ def serve(
     alias: Annotated[list[str] | None, typer.Option(help="What a name stands for, as sora-2=nano; may be repeated.")] = None,
     workers: Annotated[int, typer.Option(min=0, max=64, help="How many films are made at once; 0: elsewhere.")] = 1,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    fetch_images: Annotated[bool, typer.Option("--fetch-images", help="Fetch pictures that are named by an address.")] = False,
     allow_private_webhooks: Annotated[
         bool, typer.Option("--allow-private-webhooks", help="Let webhooks lead into this host's own network.")
     ] = False,
@@ -169,6 +170,7 @@ def serve(
     """Answer programs written for the Videos API, at http://127.0.0.1:8000/v1, and make what they ask for."""
     store = open_store(store_url)
     try:
+        from unstrung.api.rules import RETRY_AFTER, Rules
         from unstrung.api.serve import serve as run
     except ImportError:
         raise UnstrungError("not_installed", None, "Serving needs more: pip install '.[serve]'") from None
@@ -176,18 +178,11 @@ def serve(
     if wrong := [name for name, equals, model in pairs if not (name and equals and model)]:
         raise InvalidRequest("alias", f"--alias is '{wrong[0]}'; it must be like sora-2=nano.")
     command = [*(["--device", device] if device else []), *(["--store", store_url] if store_url else [])]
-    run(
-        store,
-        data_folder(),
-        host=host,
-        port=port,
-        aliases={n: m for n, _, m in pairs},
-        workers=workers,
-        worker_options=command,
-        say=say,
-        allow_private_webhooks=allow_private_webhooks,
-        webhook_retry=webhook_retry,
-    )
+    rules = Rules(
+        aliases={n: m for n, _, m in pairs}, fetch_images=fetch_images, private_webhooks=allow_private_webhooks,
+        webhook_retry=webhook_retry or RETRY_AFTER,
+    )  # fmt: skip
+    run(store, data_folder(), rules, host=host, port=port, workers=workers, worker_options=command, say=say)
 
 
 def _row(job: Job, turns: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, or_, select
 
 from unstrung.errors import UnstrungError
 from unstrung.job import Job, Status
-from unstrung.jobs.tables import clips, jobs, uploads
+from unstrung.jobs.tables import clips, files, jobs, uploads
 from unstrung.request import Request
 
 DAY = 86400.0
@@ -21,16 +21,17 @@ class Allowance:
 
     concurrent_jobs: int | None = None  # that wait or run
     seconds_a_day: float | None = None  # of video that was asked for, and did not fail
-    storage_bytes: int | None = None  # of finished clips
+    storage_bytes: int | None = None  # of finished clips and of files
     largest_pixels: int | None = None  # width x height
     requests_a_minute: int | None = None
 
 
 class OverLimit(UnstrungError):
-    """The owner has as much as the token allows."""
+    """The owner has as much as the token allows; `for_ever` where waiting and deleting won't help."""
 
-    def __init__(self, field: str, message: str) -> None:
+    def __init__(self, field: str, message: str, *, for_ever: bool = False) -> None:
         super().__init__("over_limit", field, message)
+        self.for_ever = for_ever
 
 
 def check_size(resolved: Request, allowance: Allowance) -> None:
@@ -39,7 +40,7 @@ def check_size(resolved: Request, allowance: Allowance) -> None:
     most = allowance.largest_pixels
     if most is not None and resolved.width * resolved.height > most:
         words = f"size is {resolved.width}x{resolved.height}; this token allows {most} pixels, such as {_sixteen_nine(most)}."
-        raise OverLimit("size", words)
+        raise OverLimit("size", words, for_ever=True)
 
 
 def check_amount(connection: Connection, job: Job, allowance: Allowance) -> None:
@@ -61,18 +62,19 @@ def check_amount(connection: Connection, job: Job, allowance: Allowance) -> None
                 f"You have asked for {used:g} s of video within a day, and this would be {job.seconds:g} more; this token allows "
                 f"{allowance.seconds_a_day:g} s."
             )
-            raise OverLimit("seconds", words)
+            raise OverLimit("seconds", words, for_ever=job.seconds > allowance.seconds_a_day)
     check_storage(connection, job.owner, allowance)
 
 
-def check_storage(connection: Connection, owner: str | None, allowance: Allowance) -> None:
-    """Raise `OverLimit` where an owner's files take all the room that there is for them."""
-    if allowance.storage_bytes is None:
+def check_storage(connection: Connection, owner: str | None, allowance: Allowance, more: int = 1) -> None:
+    """Raise `OverLimit` where an owner's files would take more room than there is for them."""
+    most = allowance.storage_bytes
+    if most is None:
         return
-    held = [select(func.coalesce(func.sum(t.c.bytes), 0)).where(t.c.owner == owner) for t in (clips, uploads)]
-    used = sum(int(connection.execute(query).scalar_one()) for query in held)
-    if used >= allowance.storage_bytes:
-        words = f"Your clips and uploads take {used} bytes, and this token allows {allowance.storage_bytes}: delete some first."
+    sums = [select(func.coalesce(func.sum(t.c.bytes), 0)).where(t.c.owner == owner) for t in (clips, files, uploads)]
+    held = sum(int(connection.execute(one).scalar_one()) for one in sums)
+    if held + more > most:
+        words = f"Your clips and files take {held} bytes; this token allows {most}: delete some first."
         raise OverLimit("storage", words)
 
 

@@ -11,7 +11,7 @@ import re
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -33,6 +33,8 @@ from unstrung.request import Request
 MAX_ATTEMPTS = 3
 LOCK_SECONDS = 30  # how long SQLite waits for another writer
 MIGRATION_LOCK = 0x756E7374  # of PostgreSQL's advisory locks: "unst"
+
+Also = Callable[[Connection], None]
 
 
 @dataclass(frozen=True)
@@ -113,9 +115,14 @@ class Store:
         """Put a new job into the queue; raise `OverLimit`, and `UnstrungError` where its id is taken."""
         return self.add_all([job], allowance)[0]
 
-    def add_all(self, new: Sequence[Job], allowance: Allowance | None = None) -> list[Job]:
-        """Put new jobs into the queue, all or none; raise `OverLimit`, and `UnstrungError` where an id is taken."""
+    def add_all(self, new: Sequence[Job], allowance: Allowance | None = None, also: Also | None = None) -> list[Job]:
+        """Put new jobs into the queue, all or none; raise `OverLimit`, and `UnstrungError` where an id is taken.
+
+        What `also` does is done in the same transaction: both, or where it raises, neither.
+        """
         with self.engine.begin() as connection:
+            if also is not None:
+                also(connection)
             for job in new:
                 assert job.status is Status.QUEUED and job.request.model
                 if allowance is not None:

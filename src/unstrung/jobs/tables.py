@@ -69,4 +69,31 @@ deliveries = Table(
     Column("status", Integer), Column("error", Text),
 )  # fmt: skip
 
+files = Table(
+    "files", metadata,
+    Column("id", Text, primary_key=True), Column("owner", Text), Column("purpose", Text, nullable=False),
+    Column("filename", Text, nullable=False), Column("kind", Text, nullable=False), Column("bytes", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False), Column("expires_at", Double),
+)  # fmt: skip
+
+batches = Table(
+    "batches", metadata,
+    Column("id", Text, primary_key=True), Column("owner", Text), Column("caller", Text, nullable=False),
+    Column("token", Text), Column("input_file_id", Text, nullable=False), Column("metadata", Text),
+    Column("output_seconds", Integer), Column("status", Text, nullable=False), Column("ending", Text), Column("errors", Text),
+    Column("output_file_id", Text), Column("error_file_id", Text), Column("total", Integer, nullable=False),
+    Column("completed", Integer, nullable=False), Column("failed", Integer, nullable=False),
+    Column("created_at", Double, nullable=False), Column("expires_at", Double, nullable=False),
+    Column("in_progress_at", Double), Column("finalizing_at", Double), Column("completed_at", Double),
+    Column("failed_at", Double), Column("expired_at", Double), Column("cancelling_at", Double), Column("cancelled_at", Double),
+    Column("driver", Text), Column("leased_until", Double),
+)  # fmt: skip
+
+batch_lines = Table(
+    "batch_lines", metadata,
+    Column("batch_id", Text, primary_key=True), Column("line", Integer, primary_key=True),
+    Column("custom_id", Text, nullable=False), Column("state", Text, nullable=False), Column("body", Text),
+    Column("job_id", Text), Column("result", Text),
+)  # fmt: skip
+
 settings = Table("settings", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))

@@ -60,7 +60,7 @@ def add_upload(
         vetted.num_frames, vetted.fps, time.time(),
     )  # fmt: skip
     with store.engine.begin() as connection:
-        check_storage(connection, owner, allowance)
+        check_storage(connection, owner, allowance, upload.bytes)
         connection.execute(insert(uploads).values(asdict(upload)))
         written.rename(folder / upload.file)  # a row always has its file; a file without a row is swept away
     return upload

@@ -1,0 +1,22 @@
+"""What the host of a server has decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from unstrung.jobs.files import Caps
+
+RETRY_AFTER = (5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0)  # seconds from one attempt to the next; after the last it is given up
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What names stand for, who may ask, and what this machine does at strangers' bidding. Unset, as little as can be."""
+
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    guarded: bool = False  # others can reach this server: nobody is answered without a token, and any name will do
+    fetch_images: bool = False  # from public addresses, where a request names a picture so
+    private_webhooks: bool = False  # webhooks may lead into this host's own network
+    webhook_retry: Sequence[float] = RETRY_AFTER
+    caps: Caps = field(default_factory=Caps)
