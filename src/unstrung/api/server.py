@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from unstrung import __version__
-from unstrung.api import videos
+from unstrung.api import export, videos
 from unstrung.api.callers import Door
 from unstrung.api.desk import Desk
 from unstrung.api.errors import DOCUMENTED, install
@@ -31,6 +31,7 @@ def create_app(store: Store, folder: Path, aliases: Mapping[str, str] | None = N
     app.add_middleware(Guard, names=None if guarded else LOOPBACK)
     install(app)
     videos.add_routes(app, desk)
+    export.add_routes(app, desk)
 
     @app.get("/v1/health")
     def health() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import socket
 import sys
 import threading
@@ -31,6 +32,8 @@ from unstrung.request import Request
 
 LEASE = 20.0  # seconds of silence after which a worker is thought dead
 IDLE = 0.25  # seconds between two looks into an empty queue
+ARRIVING = re.compile(r".+-i[0-9a-f]{8}\.mp4")  # a film that was imported: its job comes after it
+ARRIVING_SECONDS = 3600.0  # and by then, or it never comes
 
 # how far a job is, in per cent, when a stage begins and when it ends
 STAGES = {
@@ -165,7 +168,7 @@ class Worker:
         there = list(self.clips.glob("*.mp4"))
         running = self.store.page(status=Status.IN_PROGRESS, limit=10_000)
         kept = {f"{job.id}-{job.attempt}.mp4" for job in running} | self.store.files()
-        strays = [path for path in there if path.name not in kept]
+        strays = [path for path in there if path.name not in kept and not _arrives(path)]
         strays += [part for part in self.clips.glob(".*.part") if part.stat().st_mtime < time.time() - 3 * LEASE]
         for path in strays:
             path.unlink(missing_ok=True)
@@ -176,3 +179,7 @@ class Worker:
         if self._model is not None:
             self._model[1].close()
             self._model = None
+
+
+def _arrives(path: Path) -> bool:
+    return ARRIVING.fullmatch(path.name) is not None and path.stat().st_mtime > time.time() - ARRIVING_SECONDS
