@@ -352,6 +352,17 @@ def test_an_id_with_other_content_is_refused(exported: Path, tmp_path: Path) -> 
         import_from(store, tmp_path, exported / "all.tar", "bob")
 
 
+def test_nothing_is_made_from_what_is_somebody_elses(exported: Path, tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/s.db")
+    files = members(exported / "all.tar")
+    with_jobs(lambda row: row["request"].update(conditions=[{"source": "video_hers"}]))(files)
+    write(tmp_path / "odd.tar", files)
+    ask(store, "video_hers", "eve")
+    with pytest.raises(UnstrungError, match="somebody else's"):
+        import_from(store, tmp_path, tmp_path / "odd.tar")
+    assert [job.id for job in store.page()] == ["video_hers"]
+
+
 def many(store: Store, folder: Path, count: int) -> None:
     """Films by the hundred: one that was made, under many names."""
     ask(store, "video_0")

@@ -121,6 +121,7 @@ def import_from(store: Store, folder: Path, path: Path, owner: str | None = None
         _check_file(source, name, known)
     for job, clip in _arrivals(source, files, owner):
         arrivals += 1
+        _check_sources(store, job)
         if not holds(store, job, clip):
             if job.id in new:
                 _damaged(f"job {job.id} is there twice")
@@ -155,6 +156,15 @@ def holds(store: Store, job: Job, clip: StoredClip | None) -> bool:
         if film is None and here.status is not Status.IN_PROGRESS:
             return False
     raise UnstrungError("id_taken", "id", f"Job {job.id} is here already with other content: nothing was imported.")
+
+
+def _check_sources(store: Store, job: Job) -> None:
+    """Raise `UnstrungError` where a job would be made from a video that its owner may not see."""
+    for condition in job.request.conditions:
+        here = store.find(condition.source)
+        if here is not None and here.owner != job.owner and not here.public:
+            words = f"Job {job.id} is made from {condition.source}, which is somebody else's here: nothing was imported."
+            raise UnstrungError("id_taken", "id", words)
 
 
 class _Taking:
@@ -281,6 +291,7 @@ def _arrival(source: Source, files: dict[str, dict[str, Any]], row: dict[str, An
     created, completed = min(_number(row["created_at"]), now), None if waits else min(_number(row["completed_at"]), now)
     started = None if completed is None or row["started_at"] is None else min(_number(row["started_at"]), completed)
     request = Request.from_dict(row["request"])
+    _need(all(isinstance(condition.source, str) for condition in request.conditions))
     _need(_text(request.model), isinstance(row["progress"], int), 0 <= row["progress"] <= 100, isinstance(row["attempt"], int))
     job = Job(
         id, request, created, status=Status.QUEUED if waits else status, progress=0 if waits else row["progress"],
