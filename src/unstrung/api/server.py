@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 
 from unstrung import __version__
-from unstrung.api import export, videos
+from unstrung.api import export, metrics, videos
 from unstrung.api.callers import Door
 from unstrung.api.desk import Desk
 from unstrung.api.errors import DOCUMENTED, install
 from unstrung.api.guard import Guard
+from unstrung.api.watch import Watch, write_down
 from unstrung.jobs.store import Store
 from unstrung.jobs.tokens import Tokens
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def create_app(store: Store, folder: Path, aliases: Mapping[str, str] | None = None, *, guarded: bool = False) -> FastAPI:
-    """Return the application over a store and a folder of files.
+def create_app(
+    store: Store, folder: Path, aliases: Mapping[str, str] | None = None, *, guarded: bool = False,
+    workers: Callable[[], int] = lambda: 0,
+) -> FastAPI:  # fmt: skip
+    """Return the application over a store and a folder of files; `workers` says how many processes work for it.
 
     It answers to this machine's own names alone, and to whoever sits at it, until there are tokens; where it is `guarded`,
     because others can reach it, it answers to any name, and never without a token.
     """
     desk = Desk(store, folder, Door(Tokens(store), guarded=guarded), aliases or {})
     app = FastAPI(title="Unstrung", version=__version__, docs_url=None, redoc_url=None, responses=DOCUMENTED)
+    figures = metrics.Metrics(store, folder, workers)
     app.add_middleware(Guard, names=None if guarded else LOOPBACK)
+    app.add_middleware(Watch, listeners=(figures.hear, write_down))  # before the guard: whom that refuses is seen too
     install(app)
     videos.add_routes(app, desk)
     export.add_routes(app, desk)
+    metrics.add_routes(app, desk, figures)
 
     @app.get("/v1/health")
     def health() -> dict[str, Any]:

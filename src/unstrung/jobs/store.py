@@ -73,7 +73,9 @@ class Store:
         """Open the store at an SQLAlchemy address; raise `UnstrungError` where there is none to open."""
         try:
             # the address that everybody knows, with the driver that is installed
-            self.engine = create_engine(re.sub("^postgres(ql)?://", "postgresql+psycopg://", url), pool_pre_ping=True)
+            self.engine = create_engine(
+                re.sub("^postgres(ql)?://", "postgresql+psycopg://", url), pool_pre_ping=True, hide_parameters=True
+            )
             if self.engine.dialect.name == "sqlite":
                 event.listen(self.engine, "connect", _set_up_sqlite)
                 event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
@@ -81,7 +83,8 @@ class Store:
                 migrate(connection)
         except (SQLAlchemyError, ImportError, ValueError) as error:
             reason = str(error).splitlines()[0]
-            raise UnstrungError("no_store", "store", f"The store at '{url}' can't be opened: {reason}") from None
+            where = re.sub("//([^:@/]*):[^/]*@", r"//\1:***@", url)  # a password is not for the screen
+            raise UnstrungError("no_store", "store", f"The store at '{where}' can't be opened: {reason}") from None
 
     def close(self) -> None:
         """Let go of all connections."""
