@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import openai
@@ -16,14 +17,15 @@ import openai
 class Served:
     """A running server: its address, its folder, its process, and the client that speaks to it."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, log: Path | None = None) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.folder = folder
         self.environment = {**os.environ, "UNSTRUNG_DATA": str(folder), "OMP_WAIT_POLICY": "passive"}
         command = [sys.executable, "-m", "unstrung", "serve", "--port", str(self.port), "--alias", "sora-2=echo", *options]
-        self.process = subprocess.Popen(command, env=self.environment)
+        with log.open("ab") if log else nullcontext() as stderr:
+            self.process = subprocess.Popen(command, env=self.environment, stderr=stderr)
         self.client = openai.OpenAI(base_url=f"http://127.0.0.1:{self.port}/v1", api_key="none", max_retries=0)
         for _ in range(600):
             with socket.socket() as probe:

@@ -124,6 +124,29 @@ def test_the_program_for_batches_runs(tmp_path: Path) -> None:
         server.stop()
 
 
+def test_the_commands_for_operators_run(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "operate.md").read_text()
+    program = tmp_path / "bin" / "unstrung"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m unstrung "$@"\n')
+    program.chmod(0o755)
+    environment = {
+        **os.environ, "UNSTRUNG_DATA": str(tmp_path / "data"), "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
+    }  # fmt: skip
+    for block in re.findall(r"```sh\n(.*?)```", page, re.S):
+        for line in block.strip().splitlines():
+            done = subprocess.run(line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
+            assert done.returncode == 0, (line, done.stderr)
+    assert (tmp_path / "everything.tar").exists() and (tmp_path / "ann.tar").exists()
+
+
+def test_every_figure_is_explained() -> None:
+    page = (ROOT / "docs" / "operate.md").read_text()
+    code = (ROOT / "src" / "unstrung" / "api" / "metrics.py").read_text()
+    said = {name.removesuffix("_total") for name in re.findall(r"^\| `(unstrung_\w+)`", page, re.M)}
+    assert said == {name.removesuffix("_total") for name in re.findall(r'"(unstrung_\w+)"', code)}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):

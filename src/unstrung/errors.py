@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 
 class UnstrungError(Exception):
     """Say what went wrong: `code` for programs, `field` where one is at fault, `message` for people.
@@ -56,3 +58,17 @@ class Canceled(UnstrungError):
 
     def __init__(self, message: str = "Canceled.") -> None:
         super().__init__("canceled", None, message)
+
+
+def places(error: BaseException) -> str:
+    """Say an exception's type and where it was raised, the innermost place first, and what it came of.
+
+    Without its words, which may hold what somebody asked for.
+    """
+    frames = [
+        (frame.f_globals.get("__name__"), line, frame.f_code.co_name) for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    where = " < ".join(f"{module}:{line} {function}" for module, line, function in reversed(frames))
+    came_of = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    said = f"{type(error).__name__} at {where}" if where else type(error).__name__
+    return f"{said}; came of {places(came_of)}" if came_of else said

@@ -92,9 +92,9 @@ class Door:
 
         def caller(request: Request, credentials: Credentials) -> Caller:
             found = self.know(credentials.credentials if credentials else "", request.client.host if request.client else "")
+            request.state.caller = found
             if scope not in found.scopes:
                 raise Forbidden(f"The token '{found.name}' may {', '.join(found.scopes)}; this takes '{scope}'.")
-            request.state.caller = found
             return found
 
         return caller

@@ -5,13 +5,12 @@ One step at a time, each of which may be the last: what a step leaves is in the 
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from itertools import chain
@@ -84,7 +83,7 @@ def drive(desk: Desk, name: str, now: float | None = None) -> None:
         except SQLAlchemyError:
             raise
         except Exception:  # one batch that nobody foresaw does not stop the others; after 24 hours it expires
-            traceback.print_exc(file=sys.stderr)
+            logging.getLogger("unstrung.batches").error("broke", exc_info=True)
 
 
 def step(desk: Desk, batch: Batch, now: float) -> None:
@@ -187,7 +186,7 @@ def _feed(desk: Desk, batch: Batch) -> None:
             except SQLAlchemyError:
                 raise
             except Exception as error:  # nobody foresaw this line: its maker learns of it, and the others are made
-                traceback.print_exc(file=sys.stderr)
+                logging.getLogger("unstrung.batches").error("broke", exc_info=True)
                 words = f"Something broke here ({type(error).__name__}); the request may be tried again."
                 _refuse(desk, batch, line, UnstrungError("internal_error", None, words))
 

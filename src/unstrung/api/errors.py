@@ -45,8 +45,13 @@ def body_of(status: int, message: str, code: str | None = None, param: str | Non
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
+def unforeseen(error: Exception) -> JSONResponse:
+    """Return what is answered where something broke that nobody foresaw; its words may hold what was asked, its type can't."""
+    return envelope(500, f"Something broke here ({type(error).__name__}); the request may be tried again.", "internal_error")
+
+
 def install(app: FastAPI) -> None:
-    """Answer every error in the envelope: ours, the framework's, and those that nobody foresaw."""
+    """Answer every error in the envelope, ours and the framework's; what nobody foresaw, the guard answers."""
 
     @app.exception_handler(UnstrungError)
     def ours(_: Request, error: UnstrungError) -> JSONResponse:
@@ -71,7 +76,3 @@ def install(app: FastAPI) -> None:
         first = error.errors()[0]
         field = str(first["loc"][-1])
         return envelope(400, f"{field}: {first['msg']}", "invalid_value", field)
-
-    @app.exception_handler(Exception)
-    def unforeseen(_: Request, error: Exception) -> JSONResponse:
-        return envelope(500, f"Something broke here ({type(error).__name__}); the request may be tried again.", "internal_error")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Collection
 from urllib.parse import urlsplit
@@ -9,7 +10,8 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from unstrung.api.errors import envelope
+from unstrung.api.errors import envelope, unforeseen
+from unstrung.errors import places
 
 HEADERS = {
     "x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "x-frame-options": "DENY",
@@ -32,10 +34,12 @@ class Guard:
         """Answer, or pass on, and put the headers onto whatever is answered."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        id = f"req_{secrets.token_hex(16)}"
+        id, begun = f"req_{secrets.token_hex(16)}", False
 
         async def with_headers(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = id
                 for name, value in HEADERS.items():
@@ -44,7 +48,13 @@ class Guard:
 
         headers = Headers(scope=scope)
         refused = self._refuse(headers.get("host", ""), headers.get("origin"))
-        await (refused or self.app)(scope, receive, with_headers)
+        try:
+            await (refused or self.app)(scope, receive, with_headers)
+        except Exception as error:
+            logging.getLogger("unstrung.api").error("broke", extra={"fields": {"id": id, "error": places(error)}})
+            if begun:
+                raise  # all that is left is to hang up
+            await unforeseen(error)(scope, receive, with_headers)
 
     def _refuse(self, host: str, origin: str | None) -> ASGIApp | None:
         if self.names is not None and urlsplit(f"//{host}").hostname not in self.names:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -29,8 +30,8 @@ QUICK_DEATH = 5.0  # a worker that lives no longer than this is waited for befor
 class Workers:
     """Worker processes that are kept alive; what a dead one had begun goes back into the queue at once."""
 
-    def __init__(self, store: Store, count: int, options: Sequence[str], say: Callable[[str], None]) -> None:
-        self.store, self.options, self.say = store, options, say
+    def __init__(self, store: Store, count: int, options: Sequence[str]) -> None:
+        self.store, self.options = store, options
         self._stopping = threading.Event()
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._threads = [threading.Thread(target=self._keep, args=(n,)) for n in range(count)]
@@ -39,6 +40,10 @@ class Workers:
         """Start all of them."""
         for thread in self._threads:
             thread.start()
+
+    def alive(self) -> int:
+        """Return how many of them live."""
+        return sum(process.poll() is None for process in list(self._running.values()))
 
     def stop(self) -> None:
         """Ask all to give their work back and end, and wait until they have."""
@@ -59,7 +64,7 @@ class Workers:
             code = process.wait()
             if self._stopping.is_set():
                 return
-            self.say(f"worker {number} ended with {code}; starting another")
+            logging.getLogger("unstrung.serve").warning("worker ended", extra={"fields": {"worker": name, "code": code}})
             self.store.release(worker=name)
             if time.monotonic() - since < QUICK_DEATH:
                 self._stopping.wait(QUICK_DEATH)
@@ -76,10 +81,7 @@ def is_loopback(host: str) -> bool:
         raise InvalidRequest("host", words) from None
 
 
-def serve(
-    store: Store, folder: Path, rules: Rules, *, host: str, port: int, workers: int, worker_options: Sequence[str],
-    say: Callable[[str], None],
-) -> None:  # fmt: skip
+def serve(store: Store, folder: Path, rules: Rules, *, host: str, port: int, workers: int, worker_options: Sequence[str]) -> None:
     """Answer until SIGTERM or Ctrl-C; then let the workers give back what they have.
 
     At another address than this machine's own, others can ask too: raises `InvalidRequest` where no token was given out.
@@ -88,19 +90,25 @@ def serve(
     if not alone and all(token.revoked_at for token in Tokens(store).list()):
         words = f"At {host} other machines can reach this server, and nobody has a token yet: unstrung tokens create NAME"
         raise InvalidRequest("host", words, code="no_tokens")
-    app = create_app(store, folder, replace(rules, guarded=not alone))
-    driver = Driver(app.state.desk, say)
-    staff = Workers(store, workers, worker_options, say)
-    sender = Sender(store, say, allow_private=rules.private_webhooks, retry_after=rules.webhook_retry)
+    log = logging.getLogger("unstrung.serve")
+    log = logging.getLogger("unstrung.serve")
+    staff = Workers(store, workers, worker_options)
+    app = create_app(store, folder, replace(rules, guarded=not alone), workers=staff.alive)
+    driver = Driver(app.state.desk, log.warning)
+    sender = Sender(store, log.warning, allow_private=rules.private_webhooks, retry_after=rules.webhook_retry)
     name = f"[{host}]" if ":" in host else host
-    say(f"listening at http://{name}:{port}/v1, to {'this machine alone' if alone else 'whoever has a token'}")
+    said = {"at": f"http://{name}:{port}/v1", "to": "this machine alone" if alone else "whoever has a token"}
+    log.info("listening", extra={"fields": said})
     staff.start()
     sender.start()
     driver.start()
     try:
         # uvicorn stops at a signal, and then sends it once more to whoever listened before: that is nobody's business here
         with asked_to_stop():
-            uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False, proxy_headers=False)
+            uvicorn.run(
+                app, host=host, port=port, log_config=None, log_level="warning", access_log=False, server_header=False,
+                proxy_headers=False,
+            )  # fmt: skip
     finally:
         sender.stop()
         driver.stop()

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 
 from unstrung import __version__
-from unstrung.api import batches, characters, files, videos, webhooks
+from unstrung.api import batches, characters, export, files, metrics, videos, webhooks
 from unstrung.api.callers import Door
 from unstrung.api.desk import Desk
 from unstrung.api.errors import DOCUMENTED, install
 from unstrung.api.guard import Guard
 from unstrung.api.rules import Rules
+from unstrung.api.watch import Watch, write_down
 from unstrung.jobs.store import Store
 from unstrung.jobs.tokens import Tokens
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def create_app(store: Store, folder: Path, rules: Rules) -> FastAPI:
+def create_app(store: Store, folder: Path, rules: Rules, *, workers: Callable[[], int] = lambda: 0) -> FastAPI:
     """Return the application over a store and a folder of files; `app.state.desk` is what its routes share.
+
+    `workers` says how many processes work for it.
 
     It answers to this machine's own names alone, and to whoever sits at it, until there are tokens; where the rules say that it
     is guarded, it answers to any name, and never without a token.
@@ -29,13 +33,17 @@ def create_app(store: Store, folder: Path, rules: Rules) -> FastAPI:
     desk = Desk(store, folder, Door(Tokens(store), guarded=rules.guarded), rules)
     app = FastAPI(title="Unstrung", version=__version__, docs_url=None, redoc_url=None, responses=DOCUMENTED)
     app.state.desk = desk
+    figures = metrics.Metrics(store, folder, workers)
     app.add_middleware(Guard, names=None if rules.guarded else LOOPBACK)
+    app.add_middleware(Watch, listeners=(figures.hear, write_down))  # before the guard: whom that refuses is seen too
     install(app)
     characters.add_routes(app, desk)  # before the videos, whose ids could be called so
     videos.add_routes(app, desk)
     webhooks.add_routes(app, desk)
     files.add_routes(app, desk)
     batches.add_routes(app, desk)
+    export.add_routes(app, desk)
+    metrics.add_routes(app, desk, figures)
 
     @app.get("/v1/health")
     def health() -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
+from unstrung.cli.archive import export_, import_
 from unstrung.cli.jobs import enqueue, jobs_app, serve, worker
 from unstrung.cli.learn import data_app, eval_app, train_app
 from unstrung.cli.talk import Json, Talk, print_json
@@ -77,6 +78,8 @@ app.add_typer(tokens_app, name="tokens")
 app.add_typer(webhooks_app, name="webhooks")
 app.command("worker")(worker)
 app.command("serve")(serve)
+app.command("export")(export_)
+app.command("import")(import_)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from unstrung.cli.logs import Format, Prompts, Quiet, set_up
 from unstrung.cli.talk import Json, print_json, say
 from unstrung.errors import InvalidRequest, UnstrungError
 
@@ -140,16 +142,20 @@ def worker(
     attached: Annotated[int | None, typer.Option(help="End with the process of this id, which started it.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     store_url: StoreUrl = None,
+    log_format: Format = None,
+    quiet: Quiet = False,
+    log_prompts: Prompts = False,
 ) -> None:
     """Make the films that wait in the queue, until SIGTERM or Ctrl-C; what was begun then goes back."""
     store = open_store(store_url)
+    set_up(log_format, quiet)
     from unstrung.corpus.feed import asked_to_stop
     from unstrung.jobs.worker import Worker
 
     with asked_to_stop() as asked:
-        made = Worker(store, data_folder(), name=name, device=device, say=say)
+        made = Worker(store, data_folder(), name=name, device=device, log_prompts=log_prompts)
         taken = made.run(lambda: asked() or (attached is not None and os.getppid() != attached), once)
-    say(f"{taken} {'job' if taken == 1 else 'jobs'} taken")
+    logging.getLogger("unstrung.worker").info("ended", extra={"fields": {"jobs": taken}})
 
 
 def serve(
@@ -166,6 +172,9 @@ def serve(
     ] = False,
     webhook_retry: Annotated[list[float] | None, typer.Option(hidden=True, help="Seconds to the next attempt.")] = None,
     store_url: StoreUrl = None,
+    log_format: Format = None,
+    quiet: Quiet = False,
+    log_prompts: Prompts = False,
 ) -> None:
     """Answer programs written for the Videos API, at http://127.0.0.1:8000/v1, and make what they ask for."""
     store = open_store(store_url)
@@ -178,11 +187,12 @@ def serve(
     if wrong := [name for name, equals, model in pairs if not (name and equals and model)]:
         raise InvalidRequest("alias", f"--alias is '{wrong[0]}'; it must be like sora-2=nano.")
     command = [*(["--device", device] if device else []), *(["--store", store_url] if store_url else [])]
+    command += [*set_up(log_format, quiet), *(["--log-prompts"] if log_prompts else [])]
     rules = Rules(
         aliases={n: m for n, _, m in pairs}, fetch_images=fetch_images, private_webhooks=allow_private_webhooks,
         webhook_retry=webhook_retry or RETRY_AFTER,
     )  # fmt: skip
-    run(store, data_folder(), rules, host=host, port=port, workers=workers, worker_options=command, say=say)
+    run(store, data_folder(), rules, host=host, port=port, workers=workers, worker_options=command)
 
 
 def _row(job: Job, turns: dict[str, Any]) -> dict[str, Any]:

@@ -75,7 +75,9 @@ class Store:
         """Open the store at an SQLAlchemy address; raise `UnstrungError` where there is none to open."""
         try:
             # the address that everybody knows, with the driver that is installed
-            self.engine = create_engine(re.sub("^postgres(ql)?://", "postgresql+psycopg://", url), pool_pre_ping=True)
+            self.engine = create_engine(
+                re.sub("^postgres(ql)?://", "postgresql+psycopg://", url), pool_pre_ping=True, hide_parameters=True
+            )
             if self.engine.dialect.name == "sqlite":
                 event.listen(self.engine, "connect", _set_up_sqlite)
                 event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
@@ -83,7 +85,8 @@ class Store:
                 migrate(connection)
         except (SQLAlchemyError, ImportError, ValueError) as error:
             reason = str(error).splitlines()[0]
-            raise UnstrungError("no_store", "store", f"The store at '{url}' can't be opened: {reason}") from None
+            where = re.sub("//([^:@/]*):[^/]*@", r"//\1:***@", url)  # a password is not for the screen
+            raise UnstrungError("no_store", "store", f"The store at '{where}' can't be opened: {reason}") from None
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -214,11 +217,7 @@ class Store:
             now = clip.created_at
             if not _move(connection, job.id, Status.COMPLETED, _held(job), completed_at=now, progress=100):
                 return False
-            values = {
-                "job_id": clip.job_id, "owner": clip.owner, "file": clip.file, "bytes": clip.bytes, "sha256": clip.sha256,
-                "recipe": clip.recipe.to_json(), "created_at": now,
-            }  # fmt: skip
-            connection.execute(insert(clips).values(values))
+            connection.execute(insert(clips).values(_row_of_clip(clip)))
             if timing is not None and job.request.model:
                 _learn(connection, job.request.model, timing)
             return True
@@ -243,6 +242,19 @@ class Store:
             for table in (clips, events):
                 connection.execute(delete(table).where(table.c.job_id == id))
         return clip
+
+    def bring(self, arrivals: Sequence[tuple[Job, StoredClip | None]]) -> None:
+        """Add jobs as they were elsewhere, with their clips: all or none. Raises `UnstrungError` where an id is taken."""
+        try:
+            with self.engine.begin() as connection:
+                for job, clip in arrivals:
+                    queued_at = time.time() if job.status is Status.QUEUED else job.created_at
+                    connection.execute(insert(jobs).values({**_row_of(job), "queued_at": queued_at, "events": 0}))
+                    _tell(connection, job.id, "state", {"status": job.status})
+                    if clip is not None:
+                        connection.execute(insert(clips).values(_row_of_clip(clip)))
+        except IntegrityError:
+            raise UnstrungError("id_taken", "id", "Somebody else added one of these jobs just now: import them again.") from None
 
     def publish(self, id: str, public: bool, owner: str | None = None) -> Job:
         """Let others see a video, or no longer; raise `NotFound`."""
@@ -449,6 +461,13 @@ def _row_of(job: Job) -> dict[str, Any]:
         "started_at": job.started_at, "completed_at": job.completed_at,
         "expires_at": job.expires_at, "error_code": error and error.code, "error_message": error and error.message,
         "remixed_from_video_id": job.remixed_from_video_id, "attempt": job.attempt, "worker": job.worker,
+    }  # fmt: skip
+
+
+def _row_of_clip(clip: StoredClip) -> dict[str, Any]:
+    return {
+        "job_id": clip.job_id, "owner": clip.owner, "file": clip.file, "bytes": clip.bytes, "sha256": clip.sha256,
+        "recipe": clip.recipe.to_json(), "created_at": clip.created_at,
     }  # fmt: skip
 
 

@@ -78,16 +78,22 @@ def sweep_uploads(store: Store, folder: Path, now: float) -> int:
     return len(strays)
 
 
-def get_upload(store: Store, id: str, owner: str | None = None) -> Upload:
-    """Return an upload; raise `UnstrungError` where there is none, or where it is not the given owner's."""
+def find_upload(store: Store, id: str, owner: str | None = None) -> Upload | None:
+    """Return an upload; None where there is none, or where it is not the given owner's."""
     query = select(uploads).where(uploads.c.id == id)
     if owner is not None:
         query = query.where(uploads.c.owner == owner)
     with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         row = connection.execute(query).one_or_none()
-    if row is None:
+    return None if row is None else _upload_of(row)
+
+
+def get_upload(store: Store, id: str, owner: str | None = None) -> Upload:
+    """Return what `find_upload` does; raise `UnstrungError` where that is nothing."""
+    upload = find_upload(store, id, owner)
+    if upload is None:
         raise UnstrungError("not_found", "id", f"There is no upload or character '{id}'.")
-    return _upload_of(row)
+    return upload
 
 
 def list_uploads(store: Store, owner: str | None = None, kind: str | None = None) -> list[Upload]:

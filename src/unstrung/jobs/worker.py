@@ -7,19 +7,19 @@ job only when the store says so, in the same statement that ends the job. Whatev
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import socket
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from unstrung import engine
-from unstrung.errors import Canceled, UnstrungError
+from unstrung.errors import Canceled, UnstrungError, places
 from unstrung.events import Event, Note, Preview, Progress
 from unstrung.job import Job, JobError, Status
 from unstrung.jobs.store import Store, StoredClip
@@ -32,6 +32,8 @@ from unstrung.request import Request
 
 LEASE = 20.0  # seconds of silence after which a worker is thought dead
 IDLE = 0.25  # seconds between two looks into an empty queue
+ARRIVING = re.compile(r".+-i[0-9a-f]{8}\.mp4")  # a film that was imported: its job comes after it
+ARRIVING_SECONDS = 3600.0  # and by then, or it never comes
 
 # how far a job is, in per cent, when a stage begins and when it ends
 STAGES = {
@@ -50,11 +52,11 @@ class Worker:
         *,
         name: str | None = None,
         device: str | None = None,
-        say: Callable[[str], None] = lambda _: None,
+        log_prompts: bool = False,
     ) -> None:
         self.store, self.clips, self.previews, self.uploads = store, folder / "clips", folder / "previews", folder / "uploads"
         self.name = name or f"{socket.gethostname()}:{os.getpid()}:{time.time():.0f}"
-        self.device, self.say = device, say
+        self.device, self.log_prompts = device, log_prompts
         self._model: tuple[str, Model] | None = None
 
     def run(self, stop: Callable[[], bool], once: bool = False) -> int:
@@ -80,28 +82,35 @@ class Worker:
 
     def work(self, job: Job, stop: Callable[[], bool] = lambda: False) -> None:
         """Make a job's clip, or say why not; a job that is canceled, or given to another, is dropped."""
+        since = time.perf_counter()
+        said: dict[str, Any] = {"prompt": job.request.prompt} if self.log_prompts else {}
+        self._log("claimed", job, attempt=job.attempt, model=job.request.model, video_seconds=job.seconds, **said)
         try:
             with self._heartbeat(job):
                 clip, recipe = self._make(job, stop)
                 self._keep(job, clip, recipe)
-            self.say(f"made {job.id}")
+            self._log("completed", job, seconds=round(time.perf_counter() - since, 2))
         except Canceled:
             if stop():
                 self.store.give_back(job)
-            self.say(f"dropped {job.id}")
+            self._log("dropped", job, seconds=round(time.perf_counter() - since, 2))
         except UnstrungError as error:
-            self._fail(job, error.code, error.message)
+            self._fail(job, since, error.code, error.message)
         except MemoryError:
             words = "The memory of this machine was not enough: try fewer seconds or a smaller size."
-            self._fail(job, "not_enough_memory", words)
+            self._fail(job, since, "not_enough_memory", words)
         except Exception as error:
-            traceback.print_exc(file=sys.stderr)
+            self._log("broke", job, logging.ERROR, error=places(error))
             words = f"Something broke while this was made ({type(error).__name__}: {error}). The job can be tried again."
-            self._fail(job, "internal_error", words)
+            self._fail(job, since, "internal_error", words)
 
-    def _fail(self, job: Job, code: str, message: str) -> None:
+    def _fail(self, job: Job, since: float, code: str, message: str) -> None:
         self.store.fail(job, JobError(code, message))
-        self.say(f"failed {job.id}: {message}")
+        said: dict[str, Any] = {"message": message} if self.log_prompts else {}  # an error names the value that it is about
+        self._log("failed", job, logging.WARNING, code=code, seconds=round(time.perf_counter() - since, 2), **said)
+
+    def _log(self, event: str, job: Job, level: int = logging.INFO, **fields: Any) -> None:
+        logging.getLogger("unstrung.worker").log(level, event, extra={"fields": {"job": job.id, "worker": self.name, **fields}})
 
     def _make(self, job: Job, stop: Callable[[], bool]) -> tuple[Clip, Recipe]:
         def emit(event: Event) -> None:
@@ -178,7 +187,7 @@ class Worker:
         there = list(self.clips.glob("*.mp4"))
         running = self.store.page(status=Status.IN_PROGRESS, limit=10_000)
         kept = {f"{job.id}-{job.attempt}.mp4" for job in running} | self.store.files()
-        strays = [path for path in there if path.name not in kept]
+        strays = [path for path in there if path.name not in kept and not _arrives(path)]
         strays += [part for part in self.clips.glob(".*.part") if part.stat().st_mtime < time.time() - 3 * LEASE]
         for path in strays:
             path.unlink(missing_ok=True)
@@ -189,3 +198,7 @@ class Worker:
         if self._model is not None:
             self._model[1].close()
             self._model = None
+
+
+def _arrives(path: Path) -> bool:
+    return ARRIVING.fullmatch(path.name) is not None and path.stat().st_mtime > time.time() - ARRIVING_SECONDS
