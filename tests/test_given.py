@@ -250,6 +250,22 @@ def test_addresses_of_pictures_are_not_fetched(served: Served, url: str) -> None
     assert refused.value.param == "image_url"
 
 
+def test_who_lets_pictures_be_fetched_lets_in_no_private_ones(tmp_path: Path) -> None:
+    server = Served(tmp_path, "--fetch-images", "--workers", "0")
+    try:
+        for url in (
+            f"http://127.0.0.1:{server.port}/x.png",
+            "http://169.254.169.254/latest",
+            "http://[::1]/x.png",
+            "http://2130706433/",
+        ):
+            with pytest.raises(openai.BadRequestError) as refused:
+                server.client.videos.create(prompt="x", **by(input_reference={"image_url": url}))
+            assert refused.value.code == "private_address" and refused.value.param == "image_url"
+    finally:
+        server.stop()
+
+
 def test_paths_of_clients_are_never_used(served: Served, tmp_path: Path) -> None:
     for name in ("../../evil.png", "/etc/evil.png", "a\x00b.png"):
         done = served.client.videos.create_and_poll(prompt="x", input_reference=(name, picture((1, 2, 3)), "image/png"), **SMALL)

@@ -121,6 +121,9 @@ def test_the_queue_from_the_command_line(tmp_path: Path) -> None:
     unstrung("worker", "--once")
     assert "completed" in unstrung("jobs", "show", first) and "a fox" in unstrung("jobs", "list")
     assert "has no film" in unstrung("jobs", "save", second, code=2)
+    assert "published" in unstrung("jobs", "publish", first) and "published" not in unstrung("jobs", "unpublish", first)
+    assert json.loads(unstrung("seen", "--queue", "--public", "--json", *small))["jobs"][0]["public"]
+    assert "--queue" in unstrung("seen", "--public", *small, code=2)
     assert unstrung("jobs", "save", first, "-o", "kept.mp4").strip() == "kept.mp4"
     assert "--force" in unstrung("jobs", "save", first, "-o", "kept.mp4", code=2)
     recipe = read_recipe(tmp_path / "kept.mp4")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Path, Query, Request
+from fastapi import FastAPI, Path, Query
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 
-from unstrung.api.body import read_body
+from unstrung.api.body import BODY, Fields, takes
 from unstrung.api.callers import Caller
 from unstrung.api.desk import Desk
 from unstrung.api.files import kept_for
@@ -103,17 +102,14 @@ class BatchList(BaseModel):
     last_id: str | None
 
 
-BODY = {"required": True, "content": {"application/json": {"schema": CreateBatch.model_json_schema()}}}
-
-
 def add_routes(app: FastAPI, desk: Desk) -> None:
     """Add the routes that OpenAI's Batch API has."""
     reads, writes = desk.asker("read"), desk.asker("write")
 
-    @app.post("/v1/batches", openapi_extra={"requestBody": BODY})
-    async def create_batch(request: Request, caller: Caller = writes) -> BatchObject:
+    @app.post("/v1/batches", openapi_extra=takes(CreateBatch, "application/json"))
+    def create_batch(caller: Caller = writes, fields: Fields = BODY) -> BatchObject:
         """Ask for the videos of a whole file."""
-        return _object(await run_in_threadpool(_create, desk, await read_body(request), caller))
+        return _object(_create(desk, fields, caller))
 
     @app.get("/v1/batches")
     def list_batches(

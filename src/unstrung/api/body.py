@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
+from fastapi import Depends
+from pydantic import BaseModel
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -109,3 +111,26 @@ def _put(into: dict[str, Any], key: str, rest: list[str], value: Any) -> None:
         if not isinstance(nested, dict):
             raise InvalidRequest(key, f"'{key}' is given both as an object and as a value.")
         _put(nested, rest[0], rest[1:], value)
+
+
+def takes(model: type[BaseModel], *kinds: str) -> dict[str, Any]:
+    """Return what the OpenAPI document says of a body that is read by hand: JSON and forms, unless other kinds are given."""
+    schema = model.model_json_schema()
+    schema = _inlined(schema, schema.pop("$defs", {}))
+    content = {kind: {"schema": schema} for kind in kinds or ("application/json", "multipart/form-data")}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+Fields = dict[str, Any]
+BODY = Depends(read_body)  # what a route takes as its `fields`
+
+
+def _inlined(schema: Any, named: Mapping[str, Any]) -> Any:
+    """Put what a schema names where it names it: in the document, a name would be looked for elsewhere."""
+    if isinstance(schema, list):
+        return [_inlined(part, named) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(named[schema["$ref"].rpartition("/")[2]], named)
+    return {key: _inlined(part, named) for key, part in schema.items()}

@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import FastAPI, Path
 from starlette.datastructures import UploadFile
 
+from unstrung.api.body import BODY, Fields, takes
 from unstrung.api.callers import Caller
 from unstrung.api.desk import Desk
 from unstrung.api.given import keep
 from unstrung.api.schema import Character, CharacterDeleted, CharacterList, CreateCharacter, read_fields
-from unstrung.api.videos import BODY, Fields, takes
 from unstrung.errors import InvalidRequest, UnstrungError
 from unstrung.jobs.uploads import Upload, get_upload, list_uploads
 

@@ -7,12 +7,11 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
-from fastapi import Depends, FastAPI, Header, Path, Query, Response
+from fastapi import FastAPI, Header, Path, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
-from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from unstrung.api.body import read_body
+from unstrung.api.body import BODY, Fields, takes
 from unstrung.api.callers import Caller
 from unstrung.api.desk import ENDED, Desk, Variant
 from unstrung.api.given import edited, extended, read_conditions, read_source, video_source
@@ -36,20 +35,10 @@ LISTEN_SECONDS = 0.2  # between two looks for what is new of a job
 
 Id = Annotated[str, Path(description="A video's id.", max_length=200)]
 Answers = dict[int | str, dict[str, Any]]
-Fields = dict[str, Any]
-BODY = Depends(read_body)
 Key = Annotated[
     str | None,
     Header(alias="idempotency-key", max_length=255, description="One's own name for this; sent again, it makes nothing new."),
 ]
-
-
-def takes(model: type[BaseModel], *kinds: str) -> dict[str, Any]:
-    """Return what the OpenAPI document says of a body that is read by hand: JSON and forms, unless other kinds are given."""
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
-    content = {kind: {"schema": schema} for kind in kinds or ("application/json", "multipart/form-data")}
-    return {"requestBody": {"required": True, "content": content}}
 
 
 def add_routes(app: FastAPI, desk: Desk) -> None:

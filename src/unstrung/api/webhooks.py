@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Path, Request
+from fastapi import FastAPI, Path
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 
-from unstrung.api.body import read_body
+from unstrung.api.body import BODY, Fields, takes
 from unstrung.api.callers import Caller
 from unstrung.api.desk import Desk
 from unstrung.api.fetch import check_url
@@ -126,15 +125,13 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
 
 def _add_own(app: FastAPI, desk: Desk, hooks: Webhooks) -> None:
     reads, writes = desk.asker("read"), desk.asker("write")
-    kinds = ("application/json", "multipart/form-data")
-    body = {"required": True, "content": {kind: {"schema": CreateWebhook.model_json_schema()} for kind in kinds}}
 
-    @app.post("/v1/webhooks", openapi_extra={"requestBody": body})
-    async def create_webhook(request: Request, caller: Caller = writes) -> WebhookWithSecret:
+    @app.post("/v1/webhooks", openapi_extra=takes(CreateWebhook))
+    def create_webhook(caller: Caller = writes, fields: Fields = BODY) -> WebhookWithSecret:
         """Have the ends of one's videos told to a URL."""
-        url, events = _read_create(await read_body(request))
+        url, events = _read_create(fields)
         check_url(url, allow_private=desk.rules.private_webhooks)
-        hook = await run_in_threadpool(hooks.add, url, caller.owner, events)
+        hook = hooks.add(url, caller.owner, events)
         return WebhookWithSecret(**_shown(hook), secret=hook.secret)
 
     @app.get("/v1/webhooks")

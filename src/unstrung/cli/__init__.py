@@ -140,6 +140,7 @@ def generate(
     recipe: Annotated[bool, typer.Option("--recipe/--no-recipe", help="Keep in the file how it was made.")] = True,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     queue: Annotated[bool, typer.Option("--queue", help="Don't wait: put it into the queue, for 'unstrung worker'.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="With --queue: let everybody who may ask here see it.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make a film from a sentence."""
@@ -151,7 +152,9 @@ def generate(
         num_inference_steps=steps, guidance_scale=guidance, sampler=sampler, seed=seed,
     )  # fmt: skip
     if queue:
-        return enqueue(request, variants, as_json)
+        return enqueue(request, variants, public, as_json)
+    if public:
+        raise InvalidRequest("public", "--public is for films in the queue, which others may ask for: add --queue.")
     _make(request, variants, output, force, preview, recipe, device, as_json)
 
 

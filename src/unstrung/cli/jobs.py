@@ -46,14 +46,14 @@ def open_store(url: str | None = None) -> Store:
     return Store(url)
 
 
-def enqueue(request: Request, variants: int, as_json: bool) -> None:
+def enqueue(request: Request, variants: int, public: bool, as_json: bool) -> None:
     """Put a request into the queue, once for each variant, and say when its turn will come."""
     from unstrung import engine
 
     store = open_store()
     first = engine.check(request).target
     assert first.seed is not None
-    added = [store.submit(request, replace(first, seed=first.seed + i)) for i in range(variants)]
+    added = [store.submit(request, replace(first, seed=first.seed + i), public=public) for i in range(variants)]
     turns = {turn.id: turn for turn in store.turns()}
     if as_json:
         return print_json({"jobs": [_row(job, turns) for job in added]})
@@ -105,6 +105,18 @@ def jobs_cancel(id: Id, store_url: StoreUrl = None) -> None:
 def jobs_retry(id: Id, store_url: StoreUrl = None) -> None:
     """Run a job again that failed or was canceled."""
     print(_line(open_store(store_url).retry(id), {}))
+
+
+@jobs_app.command("publish")
+def jobs_publish(id: Id, store_url: StoreUrl = None) -> None:
+    """Let everybody who may ask a served machine see a film; until then it is its maker's alone."""
+    print(_line(open_store(store_url).publish(id, True), {}))
+
+
+@jobs_app.command("unpublish")
+def jobs_unpublish(id: Id, store_url: StoreUrl = None) -> None:
+    """Keep a film for its maker alone again."""
+    print(_line(open_store(store_url).publish(id, False), {}))
 
 
 @jobs_app.command("save")
@@ -207,6 +219,8 @@ def _line(job: Job, turns: dict[str, Any]) -> str:
     state = f"{job.status} {job.progress} %" if job.status == "in_progress" else str(job.status)
     if turn:
         state += f", {turn.position} before it, about {turn.starts_in:.0f} s to wait"
+    if job.public:
+        state += ", published"
     if job.error:
         state += f": {job.error.message}"
     return f"{job.id}  {when}  {job.request.prompt!r}  {state}"
