@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class Desk:
     aliases: Mapping[str, str]
     _turns: dict[str, Turn] = field(default_factory=dict)
     _since: float = 0.0
+    _forecasting: threading.Lock = field(default_factory=threading.Lock)
 
     def asker(self, scope: str) -> Any:
         """Return what a route takes as its caller: somebody who has this scope."""
@@ -56,9 +58,14 @@ class Desk:
         """Return when a job's turn will come; None where it does not wait."""
         if job.status is not Status.QUEUED:
             return None
-        if time.monotonic() - self._since > FORECAST_SECONDS or job.id not in self._turns:
-            self._turns, self._since = {turn.id: turn for turn in self.store.turns()}, time.monotonic()
+        if self._is_stale(job):
+            with self._forecasting:
+                if self._is_stale(job):  # else somebody has just made one, for all who came meanwhile
+                    self._turns, self._since = {turn.id: turn for turn in self.store.turns()}, time.monotonic()
         return self._turns.get(job.id)
+
+    def _is_stale(self, job: Job) -> bool:
+        return time.monotonic() - self._since > FORECAST_SECONDS or job.id not in self._turns
 
     def poll_after(self, job: Job) -> str:
         """Return in how many milliseconds it is worth asking again: a tenth of the time that it will take."""

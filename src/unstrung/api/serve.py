@@ -19,6 +19,7 @@ from unstrung.jobs.store import Store
 from unstrung.jobs.tokens import Tokens
 
 QUICK_DEATH = 5.0  # a worker that lives no longer than this is waited for before the next is started
+KEEP_ALIVE = 75  # seconds that a silent connection stays open: longer than any client waits between two polls
 
 
 class Workers:
@@ -91,6 +92,9 @@ def serve(
     try:
         # uvicorn stops at a signal, and then sends it once more to whoever listened before: that is nobody's business here
         with asked_to_stop():
-            uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False, proxy_headers=False)
+            uvicorn.run(
+                app, host=host, port=port, log_level="warning", server_header=False, proxy_headers=False, backlog=4096,
+                timeout_keep_alive=KEEP_ALIVE,
+            )  # fmt: skip
     finally:
         staff.stop()

@@ -41,9 +41,13 @@ def _add_videos(app: FastAPI, desk: Desk) -> None:
     async def create_video(request: Request, response: Response, caller: Caller = writes) -> Video:
         """Ask for a video."""
         asked = read_create(await read_body(request), desk.aliases)
-        job = await run_in_threadpool(desk.submit, asked, caller)
-        response.headers["openai-poll-after-ms"] = desk.poll_after(job)
-        return await run_in_threadpool(desk.show, job)
+
+        def submit() -> tuple[Video, str]:
+            job = desk.submit(asked, caller)
+            return desk.show(job), desk.poll_after(job)
+
+        video, response.headers["openai-poll-after-ms"] = await run_in_threadpool(submit)
+        return video
 
     @app.get("/v1/videos")
     def list_videos(

@@ -12,18 +12,21 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, create_engine, delete, event, false, func, insert, or_, select, text, update
+from sqlalchemy import (
+    Connection, Engine, Row, and_, case, create_engine, delete, event, false, func, insert, make_url, or_, select, text, update,
+)  # fmt: skip
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from unstrung.errors import UnstrungError
 from unstrung.job import MOVES, Job, JobError, Status
 from unstrung.jobs import migrations, queue
+from unstrung.jobs.commits import Commits
 from unstrung.jobs.limits import Allowance, check_amount, check_size
 from unstrung.jobs.tables import clips, events, jobs, settings, timings
 from unstrung.jobs.timing import UNKNOWN_SECONDS, Timing
@@ -31,6 +34,7 @@ from unstrung.recipe import Recipe
 from unstrung.request import Request
 
 MAX_ATTEMPTS = 3
+MOST_CONNECTIONS = 60  # of one process: as many as it has threads that ask, and some
 LOCK_SECONDS = 30  # how long SQLite waits for another writer
 MIGRATION_LOCK = 0x756E7374  # of PostgreSQL's advisory locks: "unst"
 
@@ -73,10 +77,9 @@ class Store:
         """Open the store at an SQLAlchemy address; raise `UnstrungError` where there is none to open."""
         try:
             # the address that everybody knows, with the driver that is installed
-            self.engine = create_engine(re.sub("^postgres(ql)?://", "postgresql+psycopg://", url), pool_pre_ping=True)
-            if self.engine.dialect.name == "sqlite":
-                event.listen(self.engine, "connect", _set_up_sqlite)
-                event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+            url = re.sub("^postgres(ql)?://", "postgresql+psycopg://", url)
+            self.engine, self.reads, self._lazy = _engines(url)
+            self._commits = Commits(self.engine) if self.engine.dialect.name == "sqlite" else None
             with self.engine.begin() as connection:
                 migrate(connection)
         except (SQLAlchemyError, ImportError, ValueError) as error:
@@ -85,12 +88,23 @@ class Store:
 
     def close(self) -> None:
         """Let go of all connections."""
-        self.engine.dispose()
+        for opened in {self.engine, self.reads, self._lazy}:
+            opened.dispose()
+
+    def _reading(self) -> Connection:
+        # outside a transaction, so that readers of SQLite never wait for a writer
+        return self.reads.connect()
+
+    def _changing(self) -> AbstractContextManager[Connection]:
+        """Return a transaction whose changes outlive a power cut as soon as the block is left."""
+        return self._commits.begin() if self._commits else self.engine.begin()
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        # outside a transaction, so that readers of SQLite never wait for a writer
-        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    def _saying(self) -> Iterator[Connection]:
+        """Return a transaction for what is only said of a job, many times a second: a power cut may take the last of it."""
+        with self._lazy.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SET LOCAL synchronous_commit = off"))
             yield connection
 
     def submit(
@@ -118,7 +132,7 @@ class Store:
     def add(self, job: Job, allowance: Allowance | None = None) -> Job:
         """Put a new job into the queue; raise `OverLimit`, and `UnstrungError` where its id is taken."""
         assert job.status is Status.QUEUED and job.request.model
-        with self.engine.begin() as connection:
+        with self._changing() as connection:
             if allowance is not None:
                 check_amount(connection, job, allowance)
             values = {**_row_of(job), "queued_at": job.created_at, "events": 0}
@@ -171,7 +185,7 @@ class Store:
     def claim(self, worker: str, now: float | None = None) -> Job | None:
         """Take the job whose turn it is for a worker; None where nothing waits or the queue is paused."""
         now = time.time() if now is None else now
-        with self.engine.begin() as connection:
+        with self._changing() as connection:
             if _setting(connection, "paused") == "yes":
                 return None
             chosen = queue.choose(_heads(connection), _used(connection, now))
@@ -186,7 +200,7 @@ class Store:
     def beat(self, job: Job, progress: int | None = None, now: float | None = None) -> bool:
         """Say that a worker still has a job, and how far it is; False where the job is not the worker's any more."""
         now = time.time() if now is None else now
-        with self.engine.begin() as connection:
+        with self._saying() as connection:
             values: dict[str, Any] = {"heartbeat_at": now}
             if progress is not None:
                 values["progress"] = case((jobs.c.progress > progress, jobs.c.progress), else_=progress)
@@ -198,13 +212,13 @@ class Store:
 
     def tell(self, job: Job, kind: str, data: dict[str, Any]) -> None:
         """Say something of a job that its worker holds, such as that there is a preview."""
-        with self.engine.begin() as connection:
+        with self._saying() as connection:
             if connection.execute(select(jobs.c.id).where(_held(job))).one_or_none():
                 _tell(connection, job.id, kind, data)
 
     def complete(self, job: Job, clip: StoredClip, timing: Timing | None = None) -> bool:
         """End a job with its clip, in one transaction; False where the job is not the worker's any more."""
-        with self.engine.begin() as connection:
+        with self._changing() as connection:
             now = clip.created_at
             if not _move(connection, job.id, Status.COMPLETED, _held(job), completed_at=now, progress=100):
                 return False
@@ -219,7 +233,7 @@ class Store:
 
     def fail(self, job: Job, error: JobError) -> bool:
         """End a job that its worker holds, with the reason; False where the job is not the worker's any more."""
-        with self.engine.begin() as connection:
+        with self._changing() as connection:
             changes = {"completed_at": time.time(), "error_code": error.code, "error_message": error.message}
             return _move(connection, job.id, Status.FAILED, _held(job), **changes) is not None
 
@@ -231,7 +245,7 @@ class Store:
         self.get(id, owner)
         clip = self.clip(id)
         ended = jobs.c.status.in_([Status.COMPLETED, Status.FAILED, Status.CANCELED])
-        with self.engine.begin() as connection:
+        with self._changing() as connection:
             if not connection.execute(delete(jobs).where(jobs.c.id == id, ended)).rowcount:
                 raise UnstrungError("bad_status", "status", f"Job {id} waits or is being made: cancel it first.")
             for table in (clips, events):
@@ -241,13 +255,13 @@ class Store:
     def publish(self, id: str, public: bool, owner: str | None = None) -> Job:
         """Let others see a video, or no longer; raise `NotFound`."""
         self.get(id, owner)
-        with self.engine.begin() as connection:
+        with self._changing() as connection:
             connection.execute(update(jobs).where(jobs.c.id == id).values(public=int(public)))
         return self.get(id, owner)
 
     def give_back(self, job: Job) -> bool:
         """Put a job back into the queue that its worker won't finish, as if it had not been tried."""
-        with self.engine.begin() as connection:
+        with self._changing() as connection:
             changes = {"worker": None, "progress": 0, "started_at": None, "attempt": jobs.c.attempt - 1}
             return _move(connection, job.id, Status.QUEUED, _held(job), **changes) is not None
 
@@ -268,7 +282,7 @@ class Store:
         self, id: str, owner: str | None, status: Status, *where: Any, allowance: Allowance | None = None, **changes: Any
     ) -> Job:
         job = self.get(id, owner)
-        with self.engine.begin() as connection:
+        with self._changing() as connection:
             if allowance is not None:
                 check_amount(connection, job, allowance)
             row = _move(connection, id, status, *where, **changes)
@@ -284,7 +298,7 @@ class Store:
         """
         silent = jobs.c.heartbeat_at < silent_since if silent_since is not None else false()
         lost = or_(silent, jobs.c.worker == worker if worker is not None else false())
-        with self.engine.begin() as connection:
+        with self._changing() as connection:
             query = select(jobs.c.id, jobs.c.attempt).where(jobs.c.status == Status.IN_PROGRESS, lost)
             found = connection.execute(query).all()
             for id, attempt in found:
@@ -298,7 +312,7 @@ class Store:
 
     def pause(self, paused: bool) -> None:
         """Stop giving out jobs, or go on; what runs, runs on."""
-        with self.engine.begin() as connection:
+        with self._changing() as connection:
             connection.execute(delete(settings).where(settings.c.name == "paused"))
             connection.execute(insert(settings).values(name="paused", value="yes" if paused else "no"))
 
@@ -363,9 +377,26 @@ def migrate(connection: Connection) -> None:
         raise ValueError(f"it is from a newer version of this program ({', '.join(newer)}): upgrade.")
 
 
-def _set_up_sqlite(connection: Any, _: Any) -> None:
+def _engines(url: str) -> tuple[Engine, Engine, Engine]:
+    """Return engines for changes, for reading outside transactions, and for changes that a power cut may take."""
+    if make_url(url).get_backend_name() != "sqlite":
+        engine = create_engine(url, pool_pre_ping=True, max_overflow=MOST_CONNECTIONS - 5)
+        return engine, engine.execution_options(isolation_level="AUTOCOMMIT"), engine
+    reads = create_engine(url, max_overflow=MOST_CONNECTIONS - 5)
+    event.listen(reads, "connect", lambda connection, _: _set_up_sqlite(connection, "FULL"))
+    writing = []
+    for synchronous in ("FULL", "NORMAL"):
+        engine = create_engine(url)
+        event.listen(engine, "connect", lambda connection, _, synchronous=synchronous: _set_up_sqlite(connection, synchronous))
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        writing.append(engine)
+    return writing[0], reads, writing[1]
+
+
+def _set_up_sqlite(connection: Any, synchronous: str) -> None:
     connection.isolation_level = None  # SQLAlchemy's BEGIN is ours, not the driver's
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {1000 * LOCK_SECONDS}"):
+    # FULL syncs the disk with every commit, and with it what others have written before
+    for pragma in ("journal_mode = WAL", f"synchronous = {synchronous}", f"busy_timeout = {1000 * LOCK_SECONDS}"):
         connection.execute(f"PRAGMA {pragma}")
 
 
