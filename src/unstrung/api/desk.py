@@ -14,10 +14,13 @@ from fastapi import Depends
 from unstrung import engine
 from unstrung.api.callers import Caller, Door
 from unstrung.api.schema import Asked, Video, video_of
+from unstrung.card import ModelCard
 from unstrung.errors import UnstrungError
 from unstrung.job import Job, Status
 from unstrung.jobs.queue import Turn
 from unstrung.jobs.store import Store
+from unstrung.plugins import find_card
+from unstrung.request import DEFAULT_MODEL
 
 ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELED)
 FORECAST_SECONDS = 0.5  # how old a forecast may be
@@ -36,6 +39,7 @@ class Desk:
     aliases: Mapping[str, str]
     _turns: dict[str, Turn] = field(default_factory=dict)
     _since: float = 0.0
+    _cards: dict[str, ModelCard] = field(default_factory=dict)  # of models that were asked for
     _forecasting: threading.Lock = field(default_factory=threading.Lock)
 
     def asker(self, scope: str) -> Any:
@@ -44,7 +48,9 @@ class Desk:
 
     def submit(self, asked: Asked, caller: Caller) -> Job:
         """Put what somebody asks for into the queue; raise `UnstrungError` where it can't be made, or is too much."""
-        resolved = engine.check(asked.request).target
+        model = asked.request.model or DEFAULT_MODEL
+        card = self._cards.get(model) or self._cards.setdefault(model, find_card(model)[0])
+        resolved = engine.check(asked.request, card).target
         return self.store.submit(
             asked.request, resolved, owner=caller.owner, draft=asked.draft, public=asked.public,
             remixed_from=asked.remixed_from, allowance=caller.allowance,

@@ -135,12 +135,12 @@ class Store:
         with self._changing() as connection:
             if allowance is not None:
                 check_amount(connection, job, allowance)
-            values = {**_row_of(job), "queued_at": job.created_at, "events": 0}
+            values = {**_row_of(job), "queued_at": job.created_at, "events": 1}
             try:
                 connection.execute(insert(jobs).values(values))
             except IntegrityError:
                 raise UnstrungError("id_taken", "id", f"There is a job '{job.id}' already.") from None
-            _tell(connection, job.id, "state", {"status": job.status})
+            _say(connection, job.id, 1, "state", {"status": job.status})
         return job
 
     def find(self, id: str, owner: str | None = None, *, or_public: bool = False) -> Job | None:
@@ -421,7 +421,10 @@ def _move(connection: Connection, id: str, status: Status, *where: Any, **change
 
 def _tell(connection: Connection, id: str, kind: str, data: dict[str, Any], at: float | None = None) -> None:
     counted = update(jobs).where(jobs.c.id == id).values(events=jobs.c.events + 1).returning(jobs.c.events)
-    number = connection.execute(counted).scalar_one()
+    _say(connection, id, connection.execute(counted).scalar_one(), kind, data, at)
+
+
+def _say(connection: Connection, id: str, number: int, kind: str, data: dict[str, Any], at: float | None = None) -> None:
     values = {"job_id": id, "number": number, "at": time.time() if at is None else at, "kind": kind, "data": json.dumps(data)}
     connection.execute(insert(events).values(values))
 
