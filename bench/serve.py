@@ -17,7 +17,6 @@ import platform
 import shutil
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -185,7 +184,12 @@ def fair_share(folder: Path, jobs: int) -> dict[str, Any]:
         assert mine.completed_at
         between = sum(mine.created_at < at < mine.completed_at for at in ended if at)
         store.close()
-        return {"queued_before": jobs, "running": 1, "ended_between": between, "waited_s": round(mine.completed_at - mine.created_at, 2)}
+        return {
+            "queued_before": jobs,
+            "running": 1,
+            "ended_between": between,
+            "waited_s": round(mine.completed_at - mine.created_at, 2),
+        }
     finally:
         server.stop()
 
@@ -202,7 +206,7 @@ def postgres(folder: Path) -> Iterator[str | None]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    as_user: list[str] = []
+    as_user: list[str | Path] = []
     if os.geteuid() == 0:  # which PostgreSQL refuses to run as
         as_user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
         shutil.chown(folder, "nobody")
@@ -250,7 +254,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="Small numbers: that it runs, not how fast.")
     parser.add_argument("--jobs", type=int, help="Finished jobs in the store; default: a million.")
     parser.add_argument("--clients", type=int, help="At once; default: 200.")
-    parser.add_argument("--arrive", type=float, default=2.0, help="Seconds within which the clients begin; 0: all at the same moment.")
+    parser.add_argument(
+        "--arrive", type=float, default=2.0, help="Seconds within which the clients begin; 0: all at the same moment."
+    )
     parser.add_argument("--only", choices=("clients", "fair", "store"), help="One part alone.")
     parser.add_argument("--folder", type=Path, help="Where to put the stores; default: the folder for temporary files.")
     args = parser.parse_args()

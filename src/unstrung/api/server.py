@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os, sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 
 from unstrung import __version__
@@ -30,15 +27,7 @@ def create_app(store: Store, folder: Path, aliases: Mapping[str, str] | None = N
     because others can reach it, it answers to any name, and never without a token.
     """
     desk = Desk(store, folder, Door(Tokens(store), guarded=guarded), aliases or {})
-    @asynccontextmanager
-    async def running(_: FastAPI) -> AsyncIterator[None]:
-        current_default_thread_limiter().total_tokens = int(os.environ.get("XT", "40"))
-        sys.setswitchinterval(float(os.environ.get("XS", "0.005")))
-        yield
-
-    app = FastAPI(
-        title="Unstrung", version=__version__, docs_url=None, redoc_url=None, responses=DOCUMENTED, lifespan=running,
-    )  # fmt: skip
+    app = FastAPI(title="Unstrung", version=__version__, docs_url=None, redoc_url=None, responses=DOCUMENTED)
     app.add_middleware(Guard, names=None if guarded else LOOPBACK)
     install(app)
     videos.add_routes(app, desk)

@@ -7,35 +7,31 @@ killed in between leaves the job as it was. Every change is also told as an even
 from __future__ import annotations
 
 import json
-import re
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
+from itertools import islice
 from pkgutil import iter_modules
 from typing import Any
 
-from sqlalchemy import (
-    Connection, Engine, Row, and_, case, create_engine, delete, event, false, func, insert, make_url, or_, select, text, update,
-)  # fmt: skip
+from sqlalchemy import Connection, Row, and_, case, delete, false, func, insert, or_, select, text, tuple_, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from unstrung.errors import UnstrungError
 from unstrung.job import MOVES, Job, JobError, Status
 from unstrung.jobs import migrations, queue
-from unstrung.jobs.commits import Commits
-from unstrung.jobs.limits import Allowance, check_amount, check_size
-from unstrung.jobs.tables import clips, events, jobs, settings, timings
+from unstrung.jobs.database import Database
+from unstrung.jobs.limits import Allowance, check_amount, check_size, check_storage
+from unstrung.jobs.tables import clips, events, is_now, is_public, jobs, settings, timings
 from unstrung.jobs.timing import UNKNOWN_SECONDS, Timing
 from unstrung.recipe import Recipe
 from unstrung.request import Request
 
 MAX_ATTEMPTS = 3
-MOST_CONNECTIONS = 60  # of one process: as many as it has threads that ask, and some
-LOCK_SECONDS = 30  # how long SQLite waits for another writer
+TOGETHER = 500  # ids in one question
 MIGRATION_LOCK = 0x756E7374  # of PostgreSQL's advisory locks: "unst"
 
 
@@ -76,10 +72,9 @@ class Store:
     def __init__(self, url: str) -> None:
         """Open the store at an SQLAlchemy address; raise `UnstrungError` where there is none to open."""
         try:
-            # the address that everybody knows, with the driver that is installed
-            url = re.sub("^postgres(ql)?://", "postgresql+psycopg://", url)
-            self.engine, self.reads, self._lazy = _engines(url)
-            self._commits = Commits(self.engine) if self.engine.dialect.name == "sqlite" else None
+            self._database = database = Database(url)
+            self.engine, self.reads = database.engine, database.reads
+            self._reading, self._changing, self._saying = database.reading, database.changing, database.saying
             with self.engine.begin() as connection:
                 migrate(connection)
         except (SQLAlchemyError, ImportError, ValueError) as error:
@@ -88,24 +83,7 @@ class Store:
 
     def close(self) -> None:
         """Let go of all connections."""
-        for opened in {self.engine, self.reads, self._lazy}:
-            opened.dispose()
-
-    def _reading(self) -> Connection:
-        # outside a transaction, so that readers of SQLite never wait for a writer
-        return self.reads.connect()
-
-    def _changing(self) -> AbstractContextManager[Connection]:
-        """Return a transaction whose changes outlive a power cut as soon as the block is left."""
-        return self._commits.begin() if self._commits else self.engine.begin()
-
-    @contextmanager
-    def _saying(self) -> Iterator[Connection]:
-        """Return a transaction for what is only said of a job, many times a second: a power cut may take the last of it."""
-        with self._lazy.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text("SET LOCAL synchronous_commit = off"))
-            yield connection
+        self._database.close()
 
     def submit(
         self, request: Request, resolved: Request, *, owner: str | None = None, draft: bool = False, public: bool = False,
@@ -132,23 +110,30 @@ class Store:
     def add(self, job: Job, allowance: Allowance | None = None) -> Job:
         """Put a new job into the queue; raise `OverLimit`, and `UnstrungError` where its id is taken."""
         assert job.status is Status.QUEUED and job.request.model
+        if allowance is not None:
+            self._check_storage(job, allowance)
         with self._changing() as connection:
             if allowance is not None:
                 check_amount(connection, job, allowance)
             values = {**_row_of(job), "queued_at": job.created_at, "events": 1}
             try:
-                connection.execute(insert(jobs).values(values))
+                connection.execute(insert(jobs), values)
             except IntegrityError:
                 raise UnstrungError("id_taken", "id", f"There is a job '{job.id}' already.") from None
             _say(connection, job.id, 1, "state", {"status": job.status})
         return job
+
+    def _check_storage(self, job: Job, allowance: Allowance) -> None:
+        # a job that is added takes no room yet, so that this may be asked outside the transaction that adds it
+        with self._reading() as connection:
+            check_storage(connection, job, allowance)
 
     def find(self, id: str, owner: str | None = None, *, or_public: bool = False) -> Job | None:
         """Return a job; None where there is none, or where it is not the given owner's and, if that will do, not public."""
         query = select(jobs).where(jobs.c.id == id)
         if owner is not None:
             mine = jobs.c.owner == owner
-            query = query.where(or_(mine, jobs.c.public == 1) if or_public else mine)
+            query = query.where(or_(mine, is_public()) if or_public else mine)
         with self._reading() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else _job_of(row)
@@ -170,14 +155,14 @@ class Store:
         if owner is not None:
             query = query.where(c.owner == owner)
         if public:
-            query = query.where(c.public == 1)
+            query = query.where(is_public())
         if status is not None:
-            query = query.where(c.status == status)
+            query = query.where(is_now(status))
         if after is not None:
             seen = self.get(after, owner, or_public=public)
-            later = (c.created_at < seen.created_at) if newest_first else (c.created_at > seen.created_at)
-            beside = (c.id < seen.id) if newest_first else (c.id > seen.id)
-            query = query.where(or_(later, and_(c.created_at == seen.created_at, beside)))
+            # compared as a pair, which both databases find in the index by one search
+            place, last = tuple_(c.created_at, c.id), tuple_(seen.created_at, seen.id)
+            query = query.where(place < last if newest_first else place > last)
         order = (c.created_at.desc(), c.id.desc()) if newest_first else (c.created_at, c.id)
         with self._reading() as connection:
             return [_job_of(row) for row in connection.execute(query.order_by(*order).limit(limit))]
@@ -226,7 +211,7 @@ class Store:
                 "job_id": clip.job_id, "owner": clip.owner, "file": clip.file, "bytes": clip.bytes, "sha256": clip.sha256,
                 "recipe": clip.recipe.to_json(), "created_at": now,
             }  # fmt: skip
-            connection.execute(insert(clips).values(values))
+            connection.execute(insert(clips), values)
             if timing is not None and job.request.model:
                 _learn(connection, job.request.model, timing)
             return True
@@ -282,6 +267,8 @@ class Store:
         self, id: str, owner: str | None, status: Status, *where: Any, allowance: Allowance | None = None, **changes: Any
     ) -> Job:
         job = self.get(id, owner)
+        if allowance is not None:
+            self._check_storage(job, allowance)
         with self._changing() as connection:
             if allowance is not None:
                 check_amount(connection, job, allowance)
@@ -299,7 +286,7 @@ class Store:
         silent = jobs.c.heartbeat_at < silent_since if silent_since is not None else false()
         lost = or_(silent, jobs.c.worker == worker if worker is not None else false())
         with self._changing() as connection:
-            query = select(jobs.c.id, jobs.c.attempt).where(jobs.c.status == Status.IN_PROGRESS, lost)
+            query = select(jobs.c.id, jobs.c.attempt).where(is_now(Status.IN_PROGRESS), lost)
             found = connection.execute(query).all()
             for id, attempt in found:
                 if attempt < MAX_ATTEMPTS:
@@ -326,10 +313,8 @@ class Store:
         now = time.time() if now is None else now
         with self._reading() as connection:
             c = jobs.c
-            rows = connection.execute(
-                select(c.id, c.owner, c.draft, c.queued_at, c.estimate).where(c.status == Status.QUEUED)
-            ).all()
-            running = connection.execute(select(c.estimate, c.started_at).where(c.status == Status.IN_PROGRESS)).all()
+            rows = connection.execute(select(c.id, c.owner, c.draft, c.queued_at, c.estimate).where(is_now(Status.QUEUED))).all()
+            running = connection.execute(select(c.estimate, c.started_at).where(is_now(Status.IN_PROGRESS))).all()
             used = _used(connection, now)
         busy = [max(0.0, estimate - (now - started)) for estimate, started in running]
         waiting = [queue.Waiting(id, owner, bool(draft), at, estimate) for id, owner, draft, at, estimate in rows]
@@ -349,10 +334,14 @@ class Store:
             return None
         return StoredClip(**{**row._asdict(), "recipe": Recipe.from_json(row.recipe)})
 
-    def files(self) -> set[str]:
-        """Return the names of all clips' files."""
+    def files(self, job_ids: Iterable[str]) -> set[str]:
+        """Return the names of the clips' files of some jobs."""
+        found: set[str] = set()
         with self._reading() as connection:
-            return set(connection.execute(select(clips.c.file)).scalars())
+            wanted = iter(job_ids)
+            while some := list(islice(wanted, TOGETHER)):
+                found.update(connection.execute(select(clips.c.file).where(clips.c.job_id.in_(some))).scalars())
+        return found
 
     def events(self, job_id: str, after: int = 0) -> list[JobEvent]:
         """Return what was said of a job after its event number `after`."""
@@ -377,33 +366,10 @@ def migrate(connection: Connection) -> None:
         raise ValueError(f"it is from a newer version of this program ({', '.join(newer)}): upgrade.")
 
 
-def _engines(url: str) -> tuple[Engine, Engine, Engine]:
-    """Return engines for changes, for reading outside transactions, and for changes that a power cut may take."""
-    if make_url(url).get_backend_name() != "sqlite":
-        engine = create_engine(url, pool_pre_ping=True, max_overflow=MOST_CONNECTIONS - 5)
-        return engine, engine.execution_options(isolation_level="AUTOCOMMIT"), engine
-    reads = create_engine(url, max_overflow=MOST_CONNECTIONS - 5)
-    event.listen(reads, "connect", lambda connection, _: _set_up_sqlite(connection, "FULL"))
-    writing = []
-    for synchronous in ("FULL", "NORMAL"):
-        engine = create_engine(url)
-        event.listen(engine, "connect", lambda connection, _, synchronous=synchronous: _set_up_sqlite(connection, synchronous))
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-        writing.append(engine)
-    return writing[0], reads, writing[1]
-
-
-def _set_up_sqlite(connection: Any, synchronous: str) -> None:
-    connection.isolation_level = None  # SQLAlchemy's BEGIN is ours, not the driver's
-    # FULL syncs the disk with every commit, and with it what others have written before
-    for pragma in ("journal_mode = WAL", f"synchronous = {synchronous}", f"busy_timeout = {1000 * LOCK_SECONDS}"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
 def _held(job: Job) -> Any:
     """Return the condition that a job is still being made by the worker, and in the attempt, that it was given to."""
     c = jobs.c
-    return and_(c.id == job.id, c.status == Status.IN_PROGRESS, c.worker == job.worker, c.attempt == job.attempt)
+    return and_(c.id == job.id, is_now(Status.IN_PROGRESS), c.worker == job.worker, c.attempt == job.attempt)
 
 
 def _move(connection: Connection, id: str, status: Status, *where: Any, **changes: Any) -> Row[Any] | None:
@@ -426,32 +392,29 @@ def _tell(connection: Connection, id: str, kind: str, data: dict[str, Any], at: 
 
 def _say(connection: Connection, id: str, number: int, kind: str, data: dict[str, Any], at: float | None = None) -> None:
     values = {"job_id": id, "number": number, "at": time.time() if at is None else at, "kind": kind, "data": json.dumps(data)}
-    connection.execute(insert(events).values(values))
+    connection.execute(insert(events), values)
 
 
 def _heads(connection: Connection) -> list[queue.Waiting]:
     """Return the first draft and the first final of every owner."""
     c = jobs.c
-    first = select(c.owner, c.draft, func.min(c.queued_at).label("at")).where(c.status == Status.QUEUED)
-    lanes = first.group_by(c.owner, c.draft).subquery()
-    same_owner = or_(c.owner == lanes.c.owner, and_(c.owner.is_(None), lanes.c.owner.is_(None)))
-    query = select(c.id, c.owner, c.draft, c.queued_at, c.estimate).join(
-        lanes, and_(same_owner, c.draft == lanes.c.draft, c.queued_at == lanes.c.at)
-    )
-    rows = connection.execute(query.where(c.status == Status.QUEUED))
-    return [queue.Waiting(id, owner, bool(draft), at, estimate) for id, owner, draft, at, estimate in rows]
+    nth = func.row_number().over(partition_by=(c.owner, c.draft), order_by=(c.queued_at, c.id)).label("nth")
+    lanes = select(c.id, c.owner, c.draft, c.queued_at, c.estimate, nth).where(is_now(Status.QUEUED)).subquery()
+    rows = connection.execute(select(lanes).where(lanes.c.nth == 1))
+    return [queue.Waiting(id, owner, bool(draft), at, estimate) for id, owner, draft, at, estimate, _ in rows]
 
 
 def _used(connection: Connection, now: float) -> dict[str | None, float]:
     """Return the seconds of work that every owner has had in the last hour; what runs counts as its estimate."""
     c = jobs.c
-    ended = select(c.owner, func.sum(c.completed_at - c.started_at)).where(
+    ended = select(func.max(c.owner), func.sum(c.completed_at - c.started_at)).where(
         c.completed_at > now - queue.HOUR, c.started_at.is_not(None)
     )
-    running = select(c.owner, func.sum(c.estimate)).where(c.status == Status.IN_PROGRESS)
+    running = select(func.max(c.owner), func.sum(c.estimate)).where(is_now(Status.IN_PROGRESS))
     used: dict[str | None, float] = defaultdict(float)
     for query in (ended, running):
-        for owner, seconds in connection.execute(query.group_by(c.owner)):
+        # not by the owner itself: SQLite would read every job there ever was in the order of owners
+        for owner, seconds in connection.execute(query.group_by(func.coalesce(c.owner, ""))):
             used[owner] += seconds
     return used
 
