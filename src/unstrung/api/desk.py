@@ -12,18 +12,19 @@ from typing import Any, Literal
 from fastapi import Depends
 
 from unstrung import engine
+from unstrung.api.bus import Bus
 from unstrung.api.callers import Caller, Door
 from unstrung.api.schema import Asked, Video, video_of
 from unstrung.card import ModelCard
 from unstrung.errors import UnstrungError
-from unstrung.job import Job, Status
+from unstrung.job import ENDED, Job, Status
 from unstrung.jobs.queue import Turn
 from unstrung.jobs.store import Store
 from unstrung.plugins import find_card
 from unstrung.request import DEFAULT_MODEL
 
-ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELED)
 FORECAST_SECONDS = 0.5  # how old a forecast may be
+FORECAST_REST, MOST_REST = 4, 0.05  # between two, in times of what one takes to make, and in seconds at most
 POLL_MS = (250, 5000)  # a client keeps the pace that it hears first
 
 Variant = Literal["video", "thumbnail", "spritesheet"]
@@ -37,10 +38,15 @@ class Desk:
     folder: Path
     door: Door
     aliases: Mapping[str, str]
+    bus: Bus = field(init=False)
     _turns: dict[str, Turn] = field(default_factory=dict)
     _since: float = 0.0
+    _cost: float = 0.0  # seconds that the last forecast took to make
     _cards: dict[str, ModelCard] = field(default_factory=dict)  # of models that were asked for
     _forecasting: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.bus = Bus(self.store)
 
     def asker(self, scope: str) -> Any:
         """Return what a route takes as its caller: somebody who has this scope."""
@@ -67,8 +73,15 @@ class Desk:
         if self._is_stale(job):
             with self._forecasting:
                 if self._is_stale(job):  # else somebody has just made one, for all who came meanwhile
-                    self._turns, self._since = {turn.id: turn for turn in self.store.turns()}, time.monotonic()
+                    self._forecast()
         return self._turns.get(job.id)
+
+    def _forecast(self) -> None:
+        # many who come at the same moment wait a little for one forecast, instead of making one each
+        time.sleep(max(0.0, self._since + min(FORECAST_REST * self._cost, MOST_REST) - time.monotonic()))
+        begin = time.thread_time()
+        self._turns = {turn.id: turn for turn in self.store.turns()}
+        self._since, self._cost = time.monotonic(), time.thread_time() - begin
 
     def _is_stale(self, job: Job) -> bool:
         return time.monotonic() - self._since > FORECAST_SECONDS or job.id not in self._turns

@@ -20,6 +20,7 @@ from unstrung.jobs.tokens import Tokens
 
 QUICK_DEATH = 5.0  # a worker that lives no longer than this is waited for before the next is started
 KEEP_ALIVE = 75  # seconds that a silent connection stays open: longer than any client waits between two polls
+LAST_WORDS = 5  # seconds in which answers are finished when the server is asked to stop; those who listen come again
 
 
 class Workers:
@@ -94,7 +95,7 @@ def serve(
         with asked_to_stop():
             uvicorn.run(
                 app, host=host, port=port, log_level="warning", server_header=False, proxy_headers=False, backlog=4096,
-                timeout_keep_alive=KEEP_ALIVE,
+                timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=LAST_WORDS,
             )  # fmt: skip
     finally:
         staff.stop()

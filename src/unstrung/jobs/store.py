@@ -10,7 +10,7 @@ import json
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import islice
@@ -44,6 +44,14 @@ class JobEvent:
     at: float
     kind: str  # "state", "progress", "preview" or "note"
     data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class News:
+    """Where jobs stand, each with how many events it has, as far as they are there; and events, in their order."""
+
+    standing: Mapping[str, tuple[Status, int]]
+    said: Sequence[JobEvent]
 
 
 @dataclass(frozen=True)
@@ -347,8 +355,22 @@ class Store:
         """Return what was said of a job after its event number `after`."""
         query = select(events).where(events.c.job_id == job_id, events.c.number > after).order_by(events.c.number)
         with self._reading() as connection:
-            rows: Sequence[Any] = connection.execute(query).all()
-        return [JobEvent(r.job_id, r.number, r.at, r.kind, json.loads(r.data)) for r in rows]
+            return [_event_of(row) for row in connection.execute(query)]
+
+    def news(self, heard: Mapping[str, int]) -> News:
+        """Return where jobs stand, and what was said of each after the number that is given with it."""
+        standing: dict[str, tuple[Status, int]] = {}
+        said: list[JobEvent] = []
+        c, ids = jobs.c, iter(heard)
+        with self._reading() as connection:
+            while some := list(islice(ids, TOGETHER)):
+                rows = connection.execute(select(c.id, c.status, c.events).where(c.id.in_(some))).all()
+                standing |= {id: (Status(status), count) for id, status, count in rows}
+                newer = [and_(events.c.job_id == id, events.c.number > heard[id]) for id, _, count in rows if count > heard[id]]
+                if newer:
+                    query = select(events).where(or_(*newer)).order_by(events.c.job_id, events.c.number)
+                    said += [_event_of(row) for row in connection.execute(query)]
+        return News(standing, said)
 
 
 def migrate(connection: Connection) -> None:
@@ -440,6 +462,10 @@ def _row_of(job: Job) -> dict[str, Any]:
         "expires_at": job.expires_at, "error_code": error and error.code, "error_message": error and error.message,
         "remixed_from_video_id": job.remixed_from_video_id, "attempt": job.attempt, "worker": job.worker,
     }  # fmt: skip
+
+
+def _event_of(row: Row[Any]) -> JobEvent:
+    return JobEvent(row.job_id, row.number, row.at, row.kind, json.loads(row.data))
 
 
 def _job_of(row: Row[Any]) -> Job:
