@@ -190,4 +190,4 @@ def test_killed_at_any_instruction_every_job_is_made_once(store_url: str, tmp_pa
         interrupted += states.count("in_progress") - 1
     assert interrupted >= rounds // 4, "most deaths come while there is work"
     left = {p.name for p in (tmp_path / "clips").iterdir() if p.suffix == ".mp4"}
-    assert left == store.files() and len(left) == len(jobs)
+    assert left == store.files(jobs) and len(left) == len(jobs)

@@ -56,11 +56,13 @@ def open_model(name: str | None = None, device: str | None = None) -> Model:
     return model
 
 
-def check(request: Request) -> Resolved:
-    """Resolve a request without loading anything; raise `UnstrungError` kin for what can't be made on this machine."""
-    card, _ = find_card(request.model or DEFAULT_MODEL)
+def check(request: Request, card: ModelCard | None = None) -> Resolved:
+    """Resolve a request without loading anything; raise `UnstrungError` kin for what can't be made on this machine.
+
+    Whoever checks often gives the model's card: to look for it reads every installed package's entry points.
+    """
     try:
-        return _resolve(request, card)
+        return _resolve(request, card or find_card(request.model or DEFAULT_MODEL)[0])
     except InvalidRequest as error:
         if error.code != "not_supported":
             raise

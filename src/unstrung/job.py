@@ -20,6 +20,8 @@ class Status(StrEnum):
     CANCELED = "canceled"
 
 
+ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELED)
+
 # A worker that died leaves a job in progress: it may go back to the queue. A job that ended badly may be tried again.
 MOVES: dict[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.IN_PROGRESS, Status.FAILED, Status.CANCELED}),

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import BoundedSemaphore
 from typing import Any, Literal
 
 from fastapi import Depends
 
 from unstrung import engine
+from unstrung.api.bus import Bus
 from unstrung.api.callers import Caller, Door
 from unstrung.api.rules import Rules
 from unstrung.api.schema import Asked, Video, video_of
+from unstrung.card import ModelCard
 from unstrung.errors import UnstrungError
-from unstrung.job import Job, Status
+from unstrung.job import ENDED, Job, Status
 from unstrung.jobs.limits import check_size
 from unstrung.jobs.queue import Turn
 from unstrung.jobs.store import Also, Store
 from unstrung.jobs.uploads import Upload, remove_upload
+from unstrung.plugins import find_card
+from unstrung.request import DEFAULT_MODEL
 
-ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELED)
 FORECAST_SECONDS = 0.5  # how old a forecast may be
 VETTED_AT_ONCE = 2  # files that are read in processes of their own: each may take some gigabytes
+FORECAST_REST, MOST_REST = 4, 0.05  # between two, in times of what one takes to make, and in seconds at most
 POLL_MS = (250, 5000)  # a client keeps the pace that it hears first
 
 Variant = Literal["video", "thumbnail", "spritesheet", "preview"]
@@ -41,9 +45,16 @@ class Desk:
     folder: Path
     door: Door
     rules: Rules
-    vetting: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(VETTED_AT_ONCE))
+    bus: Bus = field(init=False)
+    vetting: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(VETTED_AT_ONCE))
     _turns: dict[str, Turn] = field(default_factory=dict)
     _since: float = 0.0
+    _cost: float = 0.0  # seconds that the last forecast took to make
+    _cards: dict[str, ModelCard] = field(default_factory=dict)  # of models that were asked for
+    _forecasting: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.bus = Bus(self.store)
 
     def asker(self, scope: str) -> Any:
         """Return what a route takes as its caller: somebody who has this scope."""
@@ -54,7 +65,9 @@ class Desk:
 
         What `also` does is done in the same transaction. Ids are drawn, unless they are given.
         """
-        first = engine.check(asked.request).target
+        model = asked.request.model or DEFAULT_MODEL
+        card = self._cards.get(model) or self._cards.setdefault(model, find_card(model)[0])
+        first = engine.check(asked.request, card).target
         assert first.seed is not None
         check_size(first, caller.allowance)
         seeded = [replace(first, seed=(first.seed + i) % 2**63) for i in range(asked.variants)]
@@ -88,9 +101,21 @@ class Desk:
         """Return when a job's turn will come; None where it does not wait."""
         if job.status is not Status.QUEUED:
             return None
-        if time.monotonic() - self._since > FORECAST_SECONDS or job.id not in self._turns:
-            self._turns, self._since = {turn.id: turn for turn in self.store.turns()}, time.monotonic()
+        if self._is_stale(job):
+            with self._forecasting:
+                if self._is_stale(job):  # else somebody has just made one, for all who came meanwhile
+                    self._forecast()
         return self._turns.get(job.id)
+
+    def _forecast(self) -> None:
+        # many who come at the same moment wait a little for one forecast, instead of making one each
+        time.sleep(max(0.0, self._since + min(FORECAST_REST * self._cost, MOST_REST) - time.monotonic()))
+        begin = time.thread_time()
+        self._turns = {turn.id: turn for turn in self.store.turns()}
+        self._since, self._cost = time.monotonic(), time.thread_time() - begin
+
+    def _is_stale(self, job: Job) -> bool:
+        return time.monotonic() - self._since > FORECAST_SECONDS or job.id not in self._turns
 
     def poll_after(self, job: Job) -> str:
         """Return in how many milliseconds it is worth asking again: a tenth of the time that it will take."""

@@ -17,8 +17,9 @@ from sqlalchemy import ColumnElement, Connection, func, literal_column, select
 
 from unstrung import __version__
 from unstrung.api.callers import Caller
-from unstrung.api.desk import ENDED, Desk
+from unstrung.api.desk import Desk
 from unstrung.api.watch import Seen
+from unstrung.job import ENDED
 from unstrung.jobs.store import Store
 from unstrung.jobs.tables import clips, jobs, settings
 from unstrung.jobs.worker import LEASE
@@ -80,7 +81,7 @@ class StoreFigures:
         with self._lock:
             if time.monotonic() - self._looked > FRESH:
                 wait = max((turn.starts_in for turn in self._store.turns()), default=0.0)
-                with self._store._reading() as connection:
+                with self._store.reading() as connection:
                     self._figures = [*self._queue(connection, wait), *self._work(connection), *self._room(connection)]
                 self._looked = time.monotonic()
             return self._figures

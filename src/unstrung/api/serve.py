@@ -25,6 +25,8 @@ from unstrung.jobs.store import Store
 from unstrung.jobs.tokens import Tokens
 
 QUICK_DEATH = 5.0  # a worker that lives no longer than this is waited for before the next is started
+KEEP_ALIVE = 75  # seconds that a silent connection stays open: longer than any client waits between two polls
+LAST_WORDS = 5  # seconds in which answers are finished when the server is asked to stop; those who listen come again
 
 
 class Workers:
@@ -107,7 +109,7 @@ def serve(store: Store, folder: Path, rules: Rules, *, host: str, port: int, wor
         with asked_to_stop():
             uvicorn.run(
                 app, host=host, port=port, log_config=None, log_level="warning", access_log=False, server_header=False,
-                proxy_headers=False,
+                proxy_headers=False, backlog=4096, timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=LAST_WORDS,
             )  # fmt: skip
     finally:
         sender.stop()

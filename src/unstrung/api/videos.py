@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Header, Path, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
-from starlette.concurrency import run_in_threadpool
 
 from unstrung.api.body import BODY, Fields, takes
 from unstrung.api.callers import Caller
-from unstrung.api.desk import ENDED, Desk, Variant
+from unstrung.api.desk import Desk, Variant
 from unstrung.api.given import edited, extended, read_conditions, read_source, video_source
 from unstrung.api.schema import (
     Asked,
@@ -29,9 +26,6 @@ from unstrung.api.schema import (
     read_seconds,
 )
 from unstrung.errors import UnstrungError
-from unstrung.jobs.store import Store
-
-LISTEN_SECONDS = 0.2  # between two looks for what is new of a job
 
 Id = Annotated[str, Path(description="A video's id.", max_length=200)]
 Answers = dict[int | str, dict[str, Any]]
@@ -179,16 +173,4 @@ def _add_extras(app: FastAPI, desk: Desk) -> None:
     ) -> StreamingResponse:
         """Hear what happens to a video until it ends, from the beginning or from where one was cut off."""
         desk.store.get(video_id, caller.sees, or_public=True)
-        return StreamingResponse(_events(desk.store, video_id, last_event_id), media_type="text/event-stream")
-
-
-async def _events(store: Store, id: str, after: int) -> AsyncIterator[str]:
-    while True:
-        for event in await run_in_threadpool(store.events, id, after):
-            after = event.number
-            yield f"id: {event.number}\nevent: {event.kind}\ndata: {json.dumps({'at': event.at, **event.data})}\n\n"
-        # what was said last may have been said after the look; who has ended says no more
-        job = await run_in_threadpool(store.find, id)
-        if job is None or (job.status in ENDED and not await run_in_threadpool(store.events, id, after)):
-            return
-        await asyncio.sleep(LISTEN_SECONDS)
+        return StreamingResponse(desk.bus.stream(video_id, last_event_id), media_type="text/event-stream")

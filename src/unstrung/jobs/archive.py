@@ -79,13 +79,13 @@ class Export:
         """Return about how much all of it will take."""
         films, held = func.count(clips.c.job_id), func.coalesce(func.sum(clips.c.bytes), 0)
         query = select(func.count(), films, held).select_from(jobs.outerjoin(clips, jobs.c.id == clips.c.job_id))
-        with self.store._reading() as connection:
+        with self.store.reading() as connection:
             lines, made, taken = connection.execute(self._mine(query)).one()
         return int(taken) + int(made) * SMALL_FILES + int(lines) * LINE
 
     def _ids(self) -> list[str]:
         query = self._mine(select(jobs.c.id).order_by(jobs.c.created_at, jobs.c.id))
-        with self.store._reading() as connection:
+        with self.store.reading() as connection:
             return list(connection.execute(query).scalars())
 
     def _mine(self, query: Any) -> Any:

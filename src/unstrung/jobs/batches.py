@@ -11,7 +11,6 @@ import json
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -121,7 +120,7 @@ def create(
         "metadata": None if metadata is None else json.dumps(metadata), "output_seconds": output_seconds,
         "status": batch.status, "total": 0, "completed": 0, "failed": 0, "created_at": now, "expires_at": batch.expires_at,
     }  # fmt: skip
-    with store.engine.begin() as connection:
+    with store.changing() as connection:
         connection.execute(insert(batches).values(values))
     return batch
 
@@ -154,7 +153,7 @@ def cancel(store: Store, id: str, owner: str | None = None, now: float | None = 
     get(store, id, owner)
     changes = {"status": BatchStatus.CANCELLING, "ending": BatchStatus.CANCELLED, "cancelling_at": _time(now)}
     before = (BatchStatus.VALIDATING, BatchStatus.IN_PROGRESS)
-    with store.engine.begin() as connection:
+    with store.changing() as connection:
         connection.execute(update(batches).where(batches.c.id == id, batches.c.status.in_(before)).values(changes))
     batch = get(store, id, owner)
     if batch.ending is not BatchStatus.CANCELLED:
@@ -171,17 +170,17 @@ def lease(store: Store, driver: str, now: float | None = None) -> list[Batch]:
     alive = c.status.in_(ALIVE)
     fresh = and_(c.driver == driver, c.leased_until > now + LEASE / 2)
     free = or_(c.driver.is_(None), c.driver == driver, c.leased_until <= now)
-    with _reading(store) as connection:
+    with store.reading() as connection:
         taken = connection.execute(select(c.id).where(alive, free, ~func.coalesce(fresh, False)).limit(1)).first()
     if taken:  # else there is nothing to write
-        with store.engine.begin() as connection:
+        with store.changing() as connection:
             connection.execute(update(batches).where(alive, free).values(driver=driver, leased_until=now + LEASE))
     return _read(store, select(batches).where(alive, c.driver == driver).order_by(c.created_at, c.id))
 
 
 def let_go(store: Store, driver: str) -> None:
     """Leave what one drives to others."""
-    with store.engine.begin() as connection:
+    with store.changing() as connection:
         connection.execute(update(batches).where(batches.c.driver == driver).values(driver=None, leased_until=None))
 
 
@@ -195,7 +194,7 @@ def load(store: Store, batch: Batch, lines: Sequence[Line]) -> Batch | None:
     as_it_was = and_(
         batches.c.id == batch.id, batches.c.status == BatchStatus.VALIDATING, batches.c.total == batch.total
     )  # fmt: skip
-    with store.engine.begin() as connection:
+    with store.changing() as connection:
         if not connection.execute(update(batches).where(as_it_was).values(total=batch.total + len(rows))).rowcount:
             return None
         connection.execute(insert(batch_lines), rows)
@@ -225,7 +224,7 @@ def conclude(
 
 def revoked(store: Store, batch: Batch) -> bool:
     """Say whether the token that made a batch has been revoked."""
-    with _reading(store) as connection:
+    with store.reading() as connection:
         return connection.execute(select(_revoked(batch))).scalar_one() is not None
 
 
@@ -233,7 +232,7 @@ def waiting(store: Store, batch: Batch, limit: int) -> list[Line]:
     """Return the next lines that have no job."""
     c = batch_lines.c
     query = select(c.line, c.custom_id, c.body).where(c.batch_id == batch.id, c.state == LineState.WAITING)
-    with _reading(store) as connection:
+    with store.reading() as connection:
         rows = connection.execute(query.order_by(c.line).limit(limit)).all()
     return [Line(row.line, row.custom_id, json.loads(row.body)) for row in rows]
 
@@ -243,7 +242,7 @@ def submitted(store: Store, batch: Batch) -> list[OpenLine]:
     c = batch_lines.c
     query = select(c.line, c.custom_id, c.job_id, jobs.c.status).outerjoin(jobs, jobs.c.id == c.job_id)
     query = query.where(c.batch_id == batch.id, c.state == LineState.SUBMITTED).order_by(c.line)
-    with _reading(store) as connection:
+    with store.reading() as connection:
         rows = connection.execute(query).all()
     return [OpenLine(row.line, row.custom_id, row.job_id, Status(row.status) if row.status else None) for row in rows]
 
@@ -271,7 +270,7 @@ def settle(
     c = batch_lines.c
     if not results:
         return
-    with store.engine.begin() as connection:
+    with store.changing() as connection:
         for line, (state, result) in results.items():
             still = and_(c.batch_id == batch.id, c.line == line, c.state == before)
             told = None if result is None else json.dumps(result)
@@ -281,7 +280,7 @@ def settle(
 def drop_waiting(store: Store, batch: Batch) -> None:
     """Drop the lines that have no job."""
     c = batch_lines.c
-    with store.engine.begin() as connection:
+    with store.changing() as connection:
         mine = and_(c.batch_id == batch.id, c.state == LineState.WAITING)
         connection.execute(update(batch_lines).where(mine).values(state=LineState.DROPPED, body=None))
 
@@ -291,7 +290,7 @@ def settled(store: Store, batch: Batch, *states: LineState, at_once: int = 500) 
     c, last = batch_lines.c, 0
     while True:
         query = select(c.line, c.custom_id, c.result).where(c.batch_id == batch.id, c.state.in_(states), c.line > last)
-        with _reading(store) as connection:
+        with store.reading() as connection:
             rows = connection.execute(query.order_by(c.line).limit(at_once)).all()
         for row in rows:
             yield row.line, row.custom_id, None if row.result is None else json.loads(row.result)
@@ -308,7 +307,7 @@ def finish(
     c = batch_lines.c
     open_ = exists().where(c.batch_id == batch.id, c.state.in_([LineState.WAITING, LineState.SUBMITTED]))
     before = and_(batches.c.id == batch.id, batches.c.status == batch.status, ~open_)
-    with store.engine.begin() as connection:
+    with store.changing() as connection:
         counts = _counts(connection, [batch.id])[batch.id]
         changes = {
             "status": batch.ending, f"{batch.ending}_at": _time(now), "driver": None, "leased_until": None,
@@ -326,7 +325,7 @@ def finish(
 
 def _step(store: Store, id: str, before: Sequence[BatchStatus], **changes: Any) -> None:
     over = changes["status"] not in ALIVE
-    with store.engine.begin() as connection:
+    with store.changing() as connection:
         still = and_(batches.c.id == id, batches.c.status.in_(before))
         if connection.execute(update(batches).where(still).values(changes)).rowcount and over:
             connection.execute(delete(batch_lines).where(batch_lines.c.batch_id == id))
@@ -352,7 +351,7 @@ def _counts(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[int, 
 
 
 def _read(store: Store, query: Any) -> list[Batch]:
-    with _reading(store) as connection:
+    with store.reading() as connection:
         rows = connection.execute(query).all()
         alive = [row.id for row in rows if row.status in ALIVE]
         counts = _counts(connection, alive) if alive else {}
@@ -367,12 +366,6 @@ def _batch_of(row: Row[Any], completed: int, failed: int) -> Batch:
         tuple(LineError(**error) for error in json.loads(row.errors or "[]")), row.output_file_id, row.error_file_id,
         row.total, completed, failed, {name: at for name in TIMES if (at := getattr(row, name)) is not None},
     )  # fmt: skip
-
-
-@contextmanager
-def _reading(store: Store) -> Iterator[Connection]:
-    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        yield connection
 
 
 def _time(now: float | None) -> float:

@@ -120,7 +120,7 @@ def keep(
     size = write(folder, id, iter(lambda: data.read(2**20), b""))
     file = StoredFile(id, owner, purpose, filename, kind, size, now, None if seconds is None else now + seconds)
     try:
-        with store.engine.begin() as connection:
+        with store.changing() as connection:
             if allowance is not None:
                 check_storage(connection, owner, allowance, size)
             add(connection, file)
@@ -137,7 +137,7 @@ def find(store: Store, id: str, owner: str | None = None, now: float | None = No
     query = select(files).where(files.c.id == id, _there(now))
     if owner is not None:
         query = query.where(files.c.owner == owner)
-    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with store.reading() as connection:
         row = connection.execute(query).one_or_none()
     return None if row is None else _file_of(row)
 
@@ -167,14 +167,14 @@ def page(
         beside = (c.id < seen.id) if newest_first else (c.id > seen.id)
         query = query.where(or_(later, and_(c.created_at == seen.created_at, beside)))
     order = (c.created_at.desc(), c.id.desc()) if newest_first else (c.created_at, c.id)
-    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with store.reading() as connection:
         return [_file_of(row) for row in connection.execute(query.order_by(*order).limit(limit))]
 
 
 def remove(store: Store, folder: Path, id: str, owner: str | None = None, now: float | None = None) -> None:
     """Forget a file and its bytes; raise `NoSuchFile`."""
     get(store, id, owner, now)
-    with store.engine.begin() as connection:
+    with store.changing() as connection:
         connection.execute(delete(files).where(files.c.id == id))
     path_of(folder, id).unlink(missing_ok=True)
 
@@ -182,13 +182,13 @@ def remove(store: Store, folder: Path, id: str, owner: str | None = None, now: f
 def sweep(store: Store, folder: Path, now: float | None = None) -> int:
     """Remove files whose time is over, and bytes that are nobody's; return how many."""
     now = time.time() if now is None else now
-    with store.engine.begin() as connection:
+    with store.changing() as connection:
         over = list(connection.execute(delete(files).where(files.c.expires_at <= now).returning(files.c.id)).scalars())
     for id in over:
         path_of(folder, id).unlink(missing_ok=True)
     there = folder / "files"
     old = [path for path in there.iterdir() if path.stat().st_mtime < now - STRAY_SECONDS] if there.is_dir() else []
-    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with store.reading() as connection:
         known = set(connection.execute(select(files.c.id)).scalars()) if old else set()
     strays = [path for path in old if path.name not in known]
     for path in strays:

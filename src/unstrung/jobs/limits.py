@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, func, select
 
 from unstrung.errors import UnstrungError
 from unstrung.job import Job, Status
-from unstrung.jobs.tables import clips, files, jobs, uploads
+from unstrung.jobs.tables import clips, files, is_now, jobs, uploads
 from unstrung.request import Request
 
 DAY = 86400.0
@@ -49,8 +49,9 @@ def check_amount(connection: Connection, job: Job, allowance: Allowance) -> None
     if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
         connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(job.owner or ""))))
     if allowance.concurrent_jobs is not None:
-        waiting = select(func.count()).where(mine, or_(c.status == Status.QUEUED, c.status == Status.IN_PROGRESS))
-        if connection.execute(waiting).scalar_one() >= allowance.concurrent_jobs:
+        # one by one, each found in the index of what is unfinished
+        counts = (select(func.count()).where(mine, is_now(status)) for status in (Status.QUEUED, Status.IN_PROGRESS))
+        if sum(connection.execute(count).scalar_one() for count in counts) >= allowance.concurrent_jobs:
             words = f"{allowance.concurrent_jobs} of your videos wait or are being made, and this token allows no more at once."
             raise OverLimit("concurrent_jobs", words)
     if allowance.seconds_a_day is not None:
@@ -63,11 +64,10 @@ def check_amount(connection: Connection, job: Job, allowance: Allowance) -> None
                 f"{allowance.seconds_a_day:g} s."
             )
             raise OverLimit("seconds", words, for_ever=job.seconds > allowance.seconds_a_day)
-    check_storage(connection, job.owner, allowance)
 
 
 def check_storage(connection: Connection, owner: str | None, allowance: Allowance, more: int = 1) -> None:
-    """Raise `OverLimit` where an owner's files would take more room than there is for them."""
+    """Raise `OverLimit` where an owner's files would take more room than there is for them; it reads all their sizes."""
     most = allowance.storage_bytes
     if most is None:
         return

@@ -11,27 +11,28 @@ import re
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
+from itertools import islice
 from pkgutil import iter_modules
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, create_engine, delete, event, false, func, insert, or_, select, text, update
+from sqlalchemy import Connection, Row, and_, case, delete, false, func, insert, or_, select, text, tuple_, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from unstrung.errors import UnstrungError
 from unstrung.job import MOVES, Job, JobError, Status
 from unstrung.jobs import migrations, queue, webhooks
-from unstrung.jobs.limits import Allowance, check_amount, check_size
-from unstrung.jobs.tables import clips, events, jobs, settings, timings
+from unstrung.jobs.database import Database
+from unstrung.jobs.limits import Allowance, check_amount, check_size, check_storage
+from unstrung.jobs.tables import clips, events, is_now, is_public, jobs, settings, timings
 from unstrung.jobs.timing import UNKNOWN_SECONDS, Timing
 from unstrung.recipe import Recipe
 from unstrung.request import Request
 
 MAX_ATTEMPTS = 3
-LOCK_SECONDS = 30  # how long SQLite waits for another writer
+TOGETHER = 500  # ids in one question
 MIGRATION_LOCK = 0x756E7374  # of PostgreSQL's advisory locks: "unst"
 
 Also = Callable[[Connection], None]
@@ -46,6 +47,14 @@ class JobEvent:
     at: float
     kind: str  # "state", "progress", "preview" or "note"
     data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class News:
+    """Where jobs stand, each with how many events it has, as far as they are there; and events, in their order."""
+
+    standing: Mapping[str, tuple[Status, int]]
+    said: Sequence[JobEvent]
 
 
 @dataclass(frozen=True)
@@ -74,13 +83,9 @@ class Store:
     def __init__(self, url: str) -> None:
         """Open the store at an SQLAlchemy address; raise `UnstrungError` where there is none to open."""
         try:
-            # the address that everybody knows, with the driver that is installed
-            self.engine = create_engine(
-                re.sub("^postgres(ql)?://", "postgresql+psycopg://", url), pool_pre_ping=True, hide_parameters=True
-            )
-            if self.engine.dialect.name == "sqlite":
-                event.listen(self.engine, "connect", _set_up_sqlite)
-                event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+            self._database = database = Database(url)
+            self.engine, self.reads = database.engine, database.reads
+            self.reading, self.changing, self.saying = database.reading, database.changing, database.saying
             with self.engine.begin() as connection:
                 migrate(connection)
         except (SQLAlchemyError, ImportError, ValueError) as error:
@@ -90,13 +95,7 @@ class Store:
 
     def close(self) -> None:
         """Let go of all connections."""
-        self.engine.dispose()
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        # outside a transaction, so that readers of SQLite never wait for a writer
-        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            yield connection
+        self._database.close()
 
     def submit(self, request: Request, resolved: Request, *, allowance: Allowance | None = None, **more: Any) -> Job:
         """Put a request into the queue as a new job; raise `OverLimit` where that is more than the allowance."""
@@ -123,28 +122,35 @@ class Store:
 
         What `also` does is done in the same transaction: both, or where it raises, neither.
         """
-        with self.engine.begin() as connection:
+        if allowance is not None:
+            self._check_storage(new[0].owner, allowance)
+        with self.changing() as connection:
             if also is not None:
                 also(connection)
             for job in new:
                 assert job.status is Status.QUEUED and job.request.model
                 if allowance is not None:
                     check_amount(connection, job, allowance)
-                values = {**_row_of(job), "queued_at": job.created_at, "events": 0}
+                values = {**_row_of(job), "queued_at": job.created_at, "events": 1}
                 try:
-                    connection.execute(insert(jobs).values(values))
+                    connection.execute(insert(jobs), values)
                 except IntegrityError:
                     raise UnstrungError("id_taken", "id", f"There is a job '{job.id}' already.") from None
-                _tell(connection, job.id, "state", {"status": job.status})
+                _say(connection, job.id, 1, "state", {"status": job.status})
         return list(new)
+
+    def _check_storage(self, owner: str | None, allowance: Allowance) -> None:
+        # a job that is added takes no room yet, so that this may be asked outside the transaction that adds it
+        with self.reading() as connection:
+            check_storage(connection, owner, allowance)
 
     def find(self, id: str, owner: str | None = None, *, or_public: bool = False) -> Job | None:
         """Return a job; None where there is none, or where it is not the given owner's and, if that will do, not public."""
         query = select(jobs).where(jobs.c.id == id)
         if owner is not None:
             mine = jobs.c.owner == owner
-            query = query.where(or_(mine, jobs.c.public == 1) if or_public else mine)
-        with self._reading() as connection:
+            query = query.where(or_(mine, is_public()) if or_public else mine)
+        with self.reading() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else _job_of(row)
 
@@ -165,22 +171,22 @@ class Store:
         if owner is not None:
             query = query.where(c.owner == owner)
         if public:
-            query = query.where(c.public == 1)
+            query = query.where(is_public())
         if status is not None:
-            query = query.where(c.status == status)
+            query = query.where(is_now(status))
         if after is not None:
             seen = self.get(after, owner, or_public=public)
-            later = (c.created_at < seen.created_at) if newest_first else (c.created_at > seen.created_at)
-            beside = (c.id < seen.id) if newest_first else (c.id > seen.id)
-            query = query.where(or_(later, and_(c.created_at == seen.created_at, beside)))
+            # compared as a pair, which both databases find in the index by one search
+            place, last = tuple_(c.created_at, c.id), tuple_(seen.created_at, seen.id)
+            query = query.where(place < last if newest_first else place > last)
         order = (c.created_at.desc(), c.id.desc()) if newest_first else (c.created_at, c.id)
-        with self._reading() as connection:
+        with self.reading() as connection:
             return [_job_of(row) for row in connection.execute(query.order_by(*order).limit(limit))]
 
     def claim(self, worker: str, now: float | None = None) -> Job | None:
         """Take the job whose turn it is for a worker; None where nothing waits or the queue is paused."""
         now = time.time() if now is None else now
-        with self.engine.begin() as connection:
+        with self.changing() as connection:
             if _setting(connection, "paused") == "yes":
                 return None
             chosen = queue.choose(_heads(connection), _used(connection, now))
@@ -195,7 +201,7 @@ class Store:
     def beat(self, job: Job, progress: int | None = None, now: float | None = None) -> bool:
         """Say that a worker still has a job, and how far it is; False where the job is not the worker's any more."""
         now = time.time() if now is None else now
-        with self.engine.begin() as connection:
+        with self.saying() as connection:
             values: dict[str, Any] = {"heartbeat_at": now}
             if progress is not None:
                 values["progress"] = case((jobs.c.progress > progress, jobs.c.progress), else_=progress)
@@ -207,24 +213,24 @@ class Store:
 
     def tell(self, job: Job, kind: str, data: dict[str, Any]) -> None:
         """Say something of a job that its worker holds, such as that there is a preview."""
-        with self.engine.begin() as connection:
+        with self.saying() as connection:
             if connection.execute(select(jobs.c.id).where(_held(job))).one_or_none():
                 _tell(connection, job.id, kind, data)
 
     def complete(self, job: Job, clip: StoredClip, timing: Timing | None = None) -> bool:
         """End a job with its clip, in one transaction; False where the job is not the worker's any more."""
-        with self.engine.begin() as connection:
+        with self.changing() as connection:
             now = clip.created_at
             if not _move(connection, job.id, Status.COMPLETED, _held(job), completed_at=now, progress=100):
                 return False
-            connection.execute(insert(clips).values(_row_of_clip(clip)))
+            connection.execute(insert(clips), _row_of_clip(clip))
             if timing is not None and job.request.model:
                 _learn(connection, job.request.model, timing)
             return True
 
     def fail(self, job: Job, error: JobError) -> bool:
         """End a job that its worker holds, with the reason; False where the job is not the worker's any more."""
-        with self.engine.begin() as connection:
+        with self.changing() as connection:
             changes = {"completed_at": time.time(), "error_code": error.code, "error_message": error.message}
             return _move(connection, job.id, Status.FAILED, _held(job), **changes) is not None
 
@@ -236,7 +242,7 @@ class Store:
         self.get(id, owner)
         clip = self.clip(id)
         ended = jobs.c.status.in_([Status.COMPLETED, Status.FAILED, Status.CANCELED])
-        with self.engine.begin() as connection:
+        with self.changing() as connection:
             if not connection.execute(delete(jobs).where(jobs.c.id == id, ended)).rowcount:
                 raise UnstrungError("bad_status", "status", f"Job {id} waits or is being made: cancel it first.")
             for table in (clips, events):
@@ -246,7 +252,7 @@ class Store:
     def bring(self, arrivals: Sequence[tuple[Job, StoredClip | None]]) -> None:
         """Add jobs as they were elsewhere, with their clips: all or none. Raises `UnstrungError` where an id is taken."""
         try:
-            with self.engine.begin() as connection:
+            with self.changing() as connection:
                 for job, clip in arrivals:
                     queued_at = time.time() if job.status is Status.QUEUED else job.created_at
                     connection.execute(insert(jobs).values({**_row_of(job), "queued_at": queued_at, "events": 0}))
@@ -259,13 +265,13 @@ class Store:
     def publish(self, id: str, public: bool, owner: str | None = None) -> Job:
         """Let others see a video, or no longer; raise `NotFound`."""
         self.get(id, owner)
-        with self.engine.begin() as connection:
+        with self.changing() as connection:
             connection.execute(update(jobs).where(jobs.c.id == id).values(public=int(public)))
         return self.get(id, owner)
 
     def give_back(self, job: Job) -> bool:
         """Put a job back into the queue that its worker won't finish, as if it had not been tried."""
-        with self.engine.begin() as connection:
+        with self.changing() as connection:
             changes = {"worker": None, "progress": 0, "started_at": None, "attempt": jobs.c.attempt - 1}
             return _move(connection, job.id, Status.QUEUED, _held(job), **changes) is not None
 
@@ -286,7 +292,9 @@ class Store:
         self, id: str, owner: str | None, status: Status, *where: Any, allowance: Allowance | None = None, **changes: Any
     ) -> Job:
         job = self.get(id, owner)
-        with self.engine.begin() as connection:
+        if allowance is not None:
+            self._check_storage(job.owner, allowance)
+        with self.changing() as connection:
             if allowance is not None:
                 check_amount(connection, job, allowance)
             row = _move(connection, id, status, *where, **changes)
@@ -302,8 +310,8 @@ class Store:
         """
         silent = jobs.c.heartbeat_at < silent_since if silent_since is not None else false()
         lost = or_(silent, jobs.c.worker == worker if worker is not None else false())
-        with self.engine.begin() as connection:
-            query = select(jobs.c.id, jobs.c.attempt).where(jobs.c.status == Status.IN_PROGRESS, lost)
+        with self.changing() as connection:
+            query = select(jobs.c.id, jobs.c.attempt).where(is_now(Status.IN_PROGRESS), lost)
             found = connection.execute(query).all()
             for id, attempt in found:
                 if attempt < MAX_ATTEMPTS:
@@ -316,24 +324,22 @@ class Store:
 
     def pause(self, paused: bool) -> None:
         """Stop giving out jobs, or go on; what runs, runs on."""
-        with self.engine.begin() as connection:
+        with self.changing() as connection:
             connection.execute(delete(settings).where(settings.c.name == "paused"))
             connection.execute(insert(settings).values(name="paused", value="yes" if paused else "no"))
 
     def paused(self) -> bool:
         """Say whether the queue is paused."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return _setting(connection, "paused") == "yes"
 
     def turns(self, now: float | None = None) -> list[queue.Turn]:
         """Return who is next, and when, for all that wait; times are guesses from measured ones."""
         now = time.time() if now is None else now
-        with self._reading() as connection:
+        with self.reading() as connection:
             c = jobs.c
-            rows = connection.execute(
-                select(c.id, c.owner, c.draft, c.queued_at, c.estimate).where(c.status == Status.QUEUED)
-            ).all()
-            running = connection.execute(select(c.estimate, c.started_at).where(c.status == Status.IN_PROGRESS)).all()
+            rows = connection.execute(select(c.id, c.owner, c.draft, c.queued_at, c.estimate).where(is_now(Status.QUEUED))).all()
+            running = connection.execute(select(c.estimate, c.started_at).where(is_now(Status.IN_PROGRESS))).all()
             used = _used(connection, now)
         busy = [max(0.0, estimate - (now - started)) for estimate, started in running]
         waiting = [queue.Waiting(id, owner, bool(draft), at, estimate) for id, owner, draft, at, estimate in rows]
@@ -341,29 +347,47 @@ class Store:
 
     def timing(self, model: str) -> Timing | None:
         """Return how long a model takes, as measured here; None where it has not run yet."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             row = connection.execute(select(timings).where(timings.c.model == model)).one_or_none()
         return Timing(row.fixed, row.per_step, row.per_pixel) if row else None
 
     def clip(self, job_id: str) -> StoredClip | None:
         """Return the clip of a job, where there is one."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             row = connection.execute(select(clips).where(clips.c.job_id == job_id)).one_or_none()
         if row is None:
             return None
         return StoredClip(**{**row._asdict(), "recipe": Recipe.from_json(row.recipe)})
 
-    def files(self) -> set[str]:
-        """Return the names of all clips' files."""
-        with self._reading() as connection:
-            return set(connection.execute(select(clips.c.file)).scalars())
+    def files(self, job_ids: Iterable[str]) -> set[str]:
+        """Return the names of the clips' files of some jobs."""
+        found: set[str] = set()
+        with self.reading() as connection:
+            wanted = iter(job_ids)
+            while some := list(islice(wanted, TOGETHER)):
+                found.update(connection.execute(select(clips.c.file).where(clips.c.job_id.in_(some))).scalars())
+        return found
 
     def events(self, job_id: str, after: int = 0) -> list[JobEvent]:
         """Return what was said of a job after its event number `after`."""
         query = select(events).where(events.c.job_id == job_id, events.c.number > after).order_by(events.c.number)
-        with self._reading() as connection:
-            rows: Sequence[Any] = connection.execute(query).all()
-        return [JobEvent(r.job_id, r.number, r.at, r.kind, json.loads(r.data)) for r in rows]
+        with self.reading() as connection:
+            return [_event_of(row) for row in connection.execute(query)]
+
+    def news(self, heard: Mapping[str, int]) -> News:
+        """Return where jobs stand, and what was said of each after the number that is given with it."""
+        standing: dict[str, tuple[Status, int]] = {}
+        said: list[JobEvent] = []
+        c, ids = jobs.c, iter(heard)
+        with self.reading() as connection:
+            while some := list(islice(ids, TOGETHER)):
+                rows = connection.execute(select(c.id, c.status, c.events).where(c.id.in_(some))).all()
+                standing |= {id: (Status(status), count) for id, status, count in rows}
+                newer = [and_(events.c.job_id == id, events.c.number > heard[id]) for id, _, count in rows if count > heard[id]]
+                if newer:
+                    query = select(events).where(or_(*newer)).order_by(events.c.job_id, events.c.number)
+                    said += [_event_of(row) for row in connection.execute(query)]
+        return News(standing, said)
 
 
 def migrate(connection: Connection) -> None:
@@ -381,16 +405,10 @@ def migrate(connection: Connection) -> None:
         raise ValueError(f"it is from a newer version of this program ({', '.join(newer)}): upgrade.")
 
 
-def _set_up_sqlite(connection: Any, _: Any) -> None:
-    connection.isolation_level = None  # SQLAlchemy's BEGIN is ours, not the driver's
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {1000 * LOCK_SECONDS}"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
 def _held(job: Job) -> Any:
     """Return the condition that a job is still being made by the worker, and in the attempt, that it was given to."""
     c = jobs.c
-    return and_(c.id == job.id, c.status == Status.IN_PROGRESS, c.worker == job.worker, c.attempt == job.attempt)
+    return and_(c.id == job.id, is_now(Status.IN_PROGRESS), c.worker == job.worker, c.attempt == job.attempt)
 
 
 def _move(connection: Connection, id: str, status: Status, *where: Any, **changes: Any) -> Row[Any] | None:
@@ -409,34 +427,34 @@ def _move(connection: Connection, id: str, status: Status, *where: Any, **change
 
 def _tell(connection: Connection, id: str, kind: str, data: dict[str, Any], at: float | None = None) -> None:
     counted = update(jobs).where(jobs.c.id == id).values(events=jobs.c.events + 1).returning(jobs.c.events)
-    number = connection.execute(counted).scalar_one()
+    _say(connection, id, connection.execute(counted).scalar_one(), kind, data, at)
+
+
+def _say(connection: Connection, id: str, number: int, kind: str, data: dict[str, Any], at: float | None = None) -> None:
     values = {"job_id": id, "number": number, "at": time.time() if at is None else at, "kind": kind, "data": json.dumps(data)}
-    connection.execute(insert(events).values(values))
+    connection.execute(insert(events), values)
 
 
 def _heads(connection: Connection) -> list[queue.Waiting]:
     """Return the first draft and the first final of every owner."""
     c = jobs.c
-    first = select(c.owner, c.draft, func.min(c.queued_at).label("at")).where(c.status == Status.QUEUED)
-    lanes = first.group_by(c.owner, c.draft).subquery()
-    same_owner = or_(c.owner == lanes.c.owner, and_(c.owner.is_(None), lanes.c.owner.is_(None)))
-    query = select(c.id, c.owner, c.draft, c.queued_at, c.estimate).join(
-        lanes, and_(same_owner, c.draft == lanes.c.draft, c.queued_at == lanes.c.at)
-    )
-    rows = connection.execute(query.where(c.status == Status.QUEUED))
-    return [queue.Waiting(id, owner, bool(draft), at, estimate) for id, owner, draft, at, estimate in rows]
+    nth = func.row_number().over(partition_by=(c.owner, c.draft), order_by=(c.queued_at, c.id)).label("nth")
+    lanes = select(c.id, c.owner, c.draft, c.queued_at, c.estimate, nth).where(is_now(Status.QUEUED)).subquery()
+    rows = connection.execute(select(lanes).where(lanes.c.nth == 1))
+    return [queue.Waiting(id, owner, bool(draft), at, estimate) for id, owner, draft, at, estimate, _ in rows]
 
 
 def _used(connection: Connection, now: float) -> dict[str | None, float]:
     """Return the seconds of work that every owner has had in the last hour; what runs counts as its estimate."""
     c = jobs.c
-    ended = select(c.owner, func.sum(c.completed_at - c.started_at)).where(
+    ended = select(func.max(c.owner), func.sum(c.completed_at - c.started_at)).where(
         c.completed_at > now - queue.HOUR, c.started_at.is_not(None)
     )
-    running = select(c.owner, func.sum(c.estimate)).where(c.status == Status.IN_PROGRESS)
+    running = select(func.max(c.owner), func.sum(c.estimate)).where(is_now(Status.IN_PROGRESS))
     used: dict[str | None, float] = defaultdict(float)
     for query in (ended, running):
-        for owner, seconds in connection.execute(query.group_by(c.owner)):
+        # not by the owner itself: SQLite would read every job there ever was in the order of owners
+        for owner, seconds in connection.execute(query.group_by(func.coalesce(c.owner, ""))):
             used[owner] += seconds
     return used
 
@@ -469,6 +487,10 @@ def _row_of_clip(clip: StoredClip) -> dict[str, Any]:
         "job_id": clip.job_id, "owner": clip.owner, "file": clip.file, "bytes": clip.bytes, "sha256": clip.sha256,
         "recipe": clip.recipe.to_json(), "created_at": clip.created_at,
     }  # fmt: skip
+
+
+def _event_of(row: Row[Any]) -> JobEvent:
+    return JobEvent(row.job_id, row.number, row.at, row.kind, json.loads(row.data))
 
 
 def _job_of(row: Row[Any]) -> Job:

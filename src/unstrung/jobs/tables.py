@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Double, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, ColumnElement, Double, Integer, MetaData, Table, Text, and_, literal
+
+from unstrung.job import Status
 
 metadata = MetaData()
 
@@ -97,3 +99,14 @@ batch_lines = Table(
 )  # fmt: skip
 
 settings = Table("settings", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+
+
+def is_now(status: Status) -> ColumnElement[bool]:
+    """Return the condition that a job has a status; those that wait or run are found by their own small index."""
+    now = jobs.c.status == status
+    return and_(jobs.c.completed_at.is_(None), now) if status in (Status.QUEUED, Status.IN_PROGRESS) else now
+
+
+def is_public() -> ColumnElement[bool]:
+    """Return the condition that a job is published; written out, because no index of a part serves a parameter."""
+    return jobs.c.public == literal(1, literal_execute=True)

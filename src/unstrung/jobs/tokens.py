@@ -47,7 +47,7 @@ class Tokens:
     """The tokens in a store. What was checked once is remembered by its digest, in this process alone."""
 
     def __init__(self, store: Store) -> None:
-        self._engine = store.engine
+        self._store = store
         self._checked: dict[bytes, tuple[str, str]] = {}  # SHA-256 of a token -> id and digest that it was found to fit
 
     def create(
@@ -72,7 +72,7 @@ class Tokens:
             "created_at": token.created_at, "revoked_at": None,
         }  # fmt: skip
         try:
-            with self._engine.begin() as connection:
+            with self._store.changing() as connection:
                 connection.execute(insert(tokens).values(values))
         except IntegrityError:
             words = f"There is a token '{name}' already, or was: choose another name. See 'unstrung tokens list'."
@@ -81,12 +81,12 @@ class Tokens:
 
     def list(self) -> list[Token]:
         """Return all tokens, also those that were revoked, the oldest first."""
-        with self._engine.begin() as connection:
+        with self._store.reading() as connection:
             return [_token_of(row) for row in connection.execute(select(tokens).order_by(tokens.c.created_at, tokens.c.id))]
 
     def revoke(self, name: str) -> Token:
         """End a token, at once and for ever; raise `UnstrungError` where there is none of this name."""
-        with self._engine.begin() as connection:
+        with self._store.changing() as connection:
             named = tokens.c.name == name
             connection.execute(update(tokens).where(named, tokens.c.revoked_at.is_(None)).values(revoked_at=time.time()))
             row = connection.execute(select(tokens).where(named)).one_or_none()
@@ -100,7 +100,7 @@ class Tokens:
         if match is None:
             return None
         id, secret = match.groups()
-        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with self._store.reading() as connection:
             row = connection.execute(select(tokens).where(tokens.c.id == id, tokens.c.revoked_at.is_(None))).one_or_none()
         if row is None:
             return None
@@ -113,7 +113,7 @@ class Tokens:
 
     def ever(self) -> bool:
         """Say whether there is a token, or was one: who has given out tokens wants them asked for."""
-        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with self._store.reading() as connection:
             return connection.execute(select(tokens.c.id).limit(1)).first() is not None
 
 

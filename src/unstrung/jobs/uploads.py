@@ -59,7 +59,7 @@ def add_upload(
         f"{PREFIXES[kind]}_{secrets.token_hex(16)}", owner, kind, name, written.stat().st_size, vetted.width, vetted.height,
         vetted.num_frames, vetted.fps, time.time(),
     )  # fmt: skip
-    with store.engine.begin() as connection:
+    with store.changing() as connection:
         check_storage(connection, owner, allowance, upload.bytes)
         connection.execute(insert(uploads).values(asdict(upload)))
         written.rename(folder / upload.file)  # a row always has its file; a file without a row is swept away
@@ -83,7 +83,7 @@ def find_upload(store: Store, id: str, owner: str | None = None) -> Upload | Non
     query = select(uploads).where(uploads.c.id == id)
     if owner is not None:
         query = query.where(uploads.c.owner == owner)
-    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with store.reading() as connection:
         row = connection.execute(query).one_or_none()
     return None if row is None else _upload_of(row)
 
@@ -103,14 +103,14 @@ def list_uploads(store: Store, owner: str | None = None, kind: str | None = None
         query = query.where(uploads.c.owner == owner)
     if kind is not None:
         query = query.where(uploads.c.kind == kind)
-    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with store.reading() as connection:
         return [_upload_of(row) for row in connection.execute(query)]
 
 
 def remove_upload(store: Store, id: str, owner: str | None = None) -> Upload:
     """Forget an upload and return it, so that its file may go; raise `UnstrungError` where a video still needs it."""
     upload = get_upload(store, id, owner)
-    with store.engine.begin() as connection:
+    with store.changing() as connection:
         needs = select(jobs.c.id).where(jobs.c.owner.is_not_distinct_from(upload.owner), jobs.c.request.contains(id)).limit(1)
         user = connection.execute(needs).scalar_one_or_none()
         if user is not None:

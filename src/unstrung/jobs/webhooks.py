@@ -11,7 +11,6 @@ import json
 import secrets
 import time
 from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -111,10 +110,7 @@ class Webhooks:
     """The webhooks in a store, and its outbox."""
 
     def __init__(self, store: Store) -> None:
-        self._engine = store.engine
-
-    def _reading(self) -> AbstractContextManager[Connection]:
-        return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        self._store = store
 
     def add(self, url: str, owner: str | None = None, events: Sequence[str] = EVENTS) -> Webhook:
         """Let a URL hear of an owner's videos; raise `InvalidRequest` for events that there are not, and `OverLimit`."""
@@ -124,7 +120,7 @@ class Webhooks:
         wanted = tuple(event for event in EVENTS if event in events)
         hook = Webhook(f"webhook_{secrets.token_hex(16)}", owner, url, _secret(), None, None, wanted, time.time(), True)
         values = {**asdict(hook), "events": json.dumps(hook.events), "active": 1}
-        with self._engine.begin() as connection:
+        with self._store.changing() as connection:
             if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
                 connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(owner or ""))))
             mine = select(func.count()).select_from(webhooks).where(webhooks.c.owner.is_not_distinct_from(owner))
@@ -138,7 +134,7 @@ class Webhooks:
         query = select(webhooks).where(webhooks.c.id == id)
         if owner is not None:
             query = query.where(webhooks.c.owner == owner)
-        with self._reading() as connection:
+        with self._store.reading() as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
             raise UnstrungError("not_found", "id", f"There is no webhook '{id}': see 'unstrung webhooks list'.")
@@ -147,14 +143,14 @@ class Webhooks:
     def remove(self, id: str, owner: str | None = None) -> None:
         """Forget a webhook and what it was still to hear; raise `UnstrungError` as `get` does."""
         self.get(id, owner)
-        with self._engine.begin() as connection:
+        with self._store.changing() as connection:
             connection.execute(delete(webhooks).where(webhooks.c.id == id))
             connection.execute(delete(deliveries).where(deliveries.c.webhook_id == id))
 
     def rotate(self, id: str, owner: str | None = None) -> Webhook:
         """Give a webhook a new secret; the one before it is signed with too for a day."""
         self.get(id, owner)
-        with self._engine.begin() as connection:
+        with self._store.changing() as connection:
             changes = {"old_secret": webhooks.c.secret, "secret": _secret(), "rotated_at": time.time()}
             connection.execute(update(webhooks).where(webhooks.c.id == id).values(changes))
         return self.get(id, owner)
@@ -166,7 +162,7 @@ class Webhooks:
             words = f"Webhook {id} is not active: its receiver said 410, for good. Add another one."
             raise UnstrungError("bad_status", "id", words)
         c = deliveries.c
-        with self._engine.begin() as connection:
+        with self._store.changing() as connection:
             waits = select(c.event_id).where(c.webhook_id == id, c.kind == TEST, c.next_at.is_not(None)).limit(1)
             if (waiting := connection.execute(waits).scalar_one_or_none()) is not None:
                 raise UnstrungError("bad_status", "id", f"A test of webhook {id} is under way: {waiting}.")
@@ -176,7 +172,7 @@ class Webhooks:
         """Return the last deliveries to a webhook, the newest first."""
         c = deliveries.c
         query = select(deliveries).where(c.webhook_id == webhook_id).order_by(c.created_at.desc(), c.event_id.desc())
-        with self._reading() as connection:
+        with self._store.reading() as connection:
             return [Delivery(**row._asdict()) for row in connection.execute(query.limit(limit))]
 
     def due(self, now: float, busy: Collection[str] = ()) -> list[tuple[Delivery, Webhook]]:
@@ -187,7 +183,7 @@ class Webhooks:
         first = select(deliveries).join(
             waiting, (c.event_id == waiting.c.event_id) & (c.webhook_id == waiting.c.webhook_id) & (waiting.c.number == 1)
         )
-        with self._reading() as connection:
+        with self._store.reading() as connection:
             found = [Delivery(**row._asdict()) for row in connection.execute(first.order_by(c.next_at))]
             named = select(webhooks).where(webhooks.c.id.in_([delivery.webhook_id for delivery in found]))
             hooks = {row.id: _hook_of(row) for row in connection.execute(named)} if found else {}
@@ -198,14 +194,14 @@ class Webhooks:
         c = deliveries.c
         unchanged = (c.attempts == due.attempts) & (c.next_at == due.next_at)
         changes = {"attempts": c.attempts + 1, "next_at": until}
-        with self._engine.begin() as connection:
+        with self._store.changing() as connection:
             statement = update(deliveries).where(_is(due), unchanged).values(changes).returning(deliveries)
             row = connection.execute(statement).one_or_none()
         return Delivery(**row._asdict()) if row else None
 
     def delivered(self, taken: Delivery, status: int) -> None:
         """End a delivery that was received."""
-        with self._engine.begin() as connection:
+        with self._store.changing() as connection:
             changes = {"next_at": None, "delivered_at": time.time(), "status": status, "error": None}
             connection.execute(update(deliveries).where(_is(taken)).values(changes))
 
@@ -213,12 +209,12 @@ class Webhooks:
         """Say why an attempt failed, and when the next one is due; None gives up."""
         c = deliveries.c
         mine = _is(taken) & (c.attempts == taken.attempts) & c.next_at.is_not(None)
-        with self._engine.begin() as connection:
+        with self._store.changing() as connection:
             connection.execute(update(deliveries).where(mine).values(next_at=again_at, status=status, error=error))
 
     def deactivate(self, id: str, error: str) -> None:
         """Send nothing more to a webhook: neither what waits nor what will happen."""
-        with self._engine.begin() as connection:
+        with self._store.changing() as connection:
             connection.execute(update(webhooks).where(webhooks.c.id == id).values(active=0))
             waiting = (deliveries.c.webhook_id == id) & deliveries.c.next_at.is_not(None)
             connection.execute(update(deliveries).where(waiting).values(next_at=None, error=error))
@@ -227,7 +223,7 @@ class Webhooks:
         """Remove deliveries that came to an end and were begun before a time, or whose webhook is gone; return how many."""
         c = deliveries.c
         old = c.next_at.is_(None) & (c.created_at < before)
-        with self._engine.begin() as connection:
+        with self._store.changing() as connection:
             return connection.execute(delete(deliveries).where(old | c.webhook_id.not_in(select(webhooks.c.id)))).rowcount
 
     def list(self, owner: str | None = None) -> list[Webhook]:
@@ -235,7 +231,7 @@ class Webhooks:
         query = select(webhooks).order_by(webhooks.c.created_at, webhooks.c.id)
         if owner is not None:
             query = query.where(webhooks.c.owner == owner)
-        with self._reading() as connection:
+        with self._store.reading() as connection:
             return [_hook_of(row) for row in connection.execute(query)]
 
 

@@ -186,7 +186,8 @@ class Worker:
         # in this order, so that a clip that is finished meanwhile is seen in one place or in the other
         there = list(self.clips.glob("*.mp4"))
         running = self.store.page(status=Status.IN_PROGRESS, limit=10_000)
-        kept = {f"{job.id}-{job.attempt}.mp4" for job in running} | self.store.files()
+        kept = {f"{job.id}-{job.attempt}.mp4" for job in running}
+        kept |= self.store.files(path.name.rpartition("-")[0] for path in there if path.name not in kept)
         strays = [path for path in there if path.name not in kept and not _arrives(path)]
         strays += [part for part in self.clips.glob(".*.part") if part.stat().st_mtime < time.time() - 3 * LEASE]
         for path in strays:

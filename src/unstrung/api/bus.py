@@ -1,0 +1,105 @@
+"""What happens to videos, told to all who listen: one look into the store a tick for all, and none where nobody listens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from starlette.concurrency import run_in_threadpool
+
+from unstrung.job import ENDED
+from unstrung.jobs.store import JobEvent, Store
+
+TICK = 0.2  # seconds between two looks
+SILENCE = 15.0  # seconds after which a line that nothing was said on is kept open with a word
+
+Ear = asyncio.Queue[JobEvent | None]  # None: there is no more to hear
+
+
+@dataclass
+class _Channel:
+    """Those who listen to one job, and the number of the last event that was handed to them."""
+
+    number: int
+    ears: list[Ear] = field(default_factory=list)
+
+
+class Bus:
+    """Hands each job's events to all who listen to it, in their order. Belongs to one event loop."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._channels: dict[str, _Channel] = {}
+        self._watch: asyncio.Task[None] | None = None
+
+    async def stream(self, id: str, heard: int) -> AsyncIterator[str]:
+        """Yield what is said of a job after the event number `heard`, as server-sent events, until it has ended or is gone."""
+        ear: Ear = asyncio.Queue()
+        channel = self._channels.setdefault(id, _Channel(heard))
+        channel.ears.append(ear)
+        if self._watch is None or self._watch.done():
+            self._watch = asyncio.create_task(self._run())
+        try:
+            # from now on the ear hears everything; what was said before is read, and what is heard twice is passed over
+            for event in await run_in_threadpool(self._said, id, heard):
+                heard = event.number
+                yield _words(event)
+            while True:
+                try:
+                    said = await asyncio.wait_for(ear.get(), SILENCE)
+                except TimeoutError:
+                    yield ": here\n\n"
+                    continue
+                if said is None:
+                    return
+                if said.number > heard:
+                    heard = said.number
+                    yield _words(said)
+        finally:
+            channel.ears.remove(ear)
+            if not channel.ears and self._channels.get(id) is channel:
+                del self._channels[id]
+
+    def _said(self, id: str, heard: int) -> list[JobEvent]:
+        found = self._store.events(id, max(0, heard - 1))
+        if heard and not found:
+            # a power cut took what this client has heard: numbers are given out again, and it hears all there is
+            return self._store.events(id)
+        return [event for event in found if event.number > heard]
+
+    async def _run(self) -> None:
+        try:
+            while self._channels:
+                await self._tick()
+                await asyncio.sleep(TICK)
+        except Exception:
+            logging.getLogger("unstrung.events").error("broke", exc_info=True)
+            for id, channel in list(self._channels.items()):
+                self._end(id, channel)  # they come again, with the number that they heard last
+
+    async def _tick(self) -> None:
+        channels = dict(self._channels)  # one that is opened meanwhile has its turn with the next look
+        news = await run_in_threadpool(self._store.news, {id: channel.number for id, channel in channels.items()})
+        for event in news.said:
+            channel = channels[event.job_id]
+            channel.number = event.number
+            for ear in channel.ears:
+                ear.put_nowait(event)
+        for id, channel in channels.items():
+            status, count = news.standing.get(id, (None, 0))
+            channel.number = min(channel.number, count) if status else channel.number
+            if status is None or (status in ENDED and channel.number == count):
+                self._end(id, channel)
+
+    def _end(self, id: str, channel: _Channel) -> None:
+        for ear in channel.ears:
+            ear.put_nowait(None)
+        if self._channels.get(id) is channel:
+            del self._channels[id]
+
+
+def _words(event: JobEvent) -> str:
+    return f"id: {event.number}\nevent: {event.kind}\ndata: {json.dumps({'at': event.at, **event.data})}\n\n"
