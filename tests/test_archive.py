@@ -19,6 +19,7 @@ from typing import Any
 
 import openai
 import pytest
+from PIL import Image
 from sqlalchemy import insert, update
 
 from served import Served
@@ -26,11 +27,14 @@ from unstrung import engine
 from unstrung.errors import UnstrungError
 from unstrung.job import Job, JobError, Status
 from unstrung.jobs.archive import MANIFEST, export_to
+from unstrung.jobs.limits import Allowance
 from unstrung.jobs.restore import import_from
 from unstrung.jobs.store import Store
 from unstrung.jobs.tables import clips, jobs
+from unstrung.jobs.uploads import add_upload, list_uploads
 from unstrung.jobs.worker import Worker
 from unstrung.media.codec import read_clip, read_recipe
+from unstrung.media.vet import Vetted
 from unstrung.request import Request
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # OpenAI's client says that its service has gone
@@ -49,6 +53,15 @@ def ask(store: Store, id: str, owner: str | None = "ann", **more: Any) -> Job:
     return store.add(Job(id, engine.check(asked).target, created_at=time.time(), owner=owner, seconds=9 / 24, **more))
 
 
+def send(store: Store, folder: Path, owner: str) -> None:
+    """A picture that somebody has sent."""
+    (folder / "uploads").mkdir(exist_ok=True)
+    Image.new("RGB", (64, 48), "red").save(folder / "uploads" / "new.png")
+    seen = Vetted("image", 64, 48, 1, 1)
+    place, new = folder / "uploads", folder / "uploads" / "new.png"
+    add_upload(store, place, new, seen, owner=owner, kind="image", name=None, allowance=Allowance())
+
+
 def fill(store: Store, folder: Path) -> None:
     """Two films of Ann's and one of Bob's, what failed, what was canceled, what is being made, and what waits."""
     for id, owner in (("video_one", "ann"), ("video_two", "ann"), ("video_bob", "bob")):
@@ -61,6 +74,8 @@ def fill(store: Store, folder: Path) -> None:
     ask(store, "video_running")
     store.claim("somebodys-machine")
     ask(store, "video_waiting", draft=True)
+    send(store, folder, "ann")
+    send(store, folder, "bob")
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +93,7 @@ def same_jobs(one: Store, other: Store) -> None:
     unlike = {"attempt", "progress", "started_at", "status"}
     before, after = ({job.id: job for job in store.page(limit=100)} for store in (one, other))
     assert before.keys() == after.keys()
+    assert len(list_uploads(one)) == 2 and list_uploads(one) == list_uploads(other)
     for id, job in before.items():
         was, now = {**job.to_dict(), "worker": None}, after[id].to_dict()
         if job.status in (Status.QUEUED, Status.IN_PROGRESS):
@@ -113,6 +129,8 @@ def test_there_and_back_between_two_stores(name: str, store_url: str, tmp_path: 
             path = folder / "clips" / kept.file
             assert hashlib.sha256(path.read_bytes()).hexdigest() == kept.sha256
             assert read_clip(path).num_frames == 9 and read_recipe(path) == kept.recipe
+            for upload in list_uploads(store):
+                assert Image.open(folder / "uploads" / upload.file).size == (64, 48)
             assert (folder / "previews" / f"{id}.webp").exists() and (folder / "previews" / f"{id}.jpg").exists()
         assert [e.data["status"] for e in store.events("video_one")] == ["completed"]
     worker = Worker(second, tmp_path / "b")
@@ -127,7 +145,7 @@ def test_the_files_are_of_use_without_this_program(exported: Path, tmp_path: Pat
         tar.extractall(tmp_path, filter="data")
     for root in (tmp_path, exported / "all"):
         manifest = json.loads((root / MANIFEST).read_text())
-        assert manifest["schema_version"] == 1 and manifest["counts"] == {"jobs": 7, "clips": 3, "previews": 6}
+        assert manifest["schema_version"] == 1 and manifest["counts"] == {"jobs": 7, "clips": 3, "previews": 6, "uploads": 2}
         there = {p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()}
         assert there == {*manifest["files"], MANIFEST}
         for name, known in manifest["files"].items():
@@ -412,12 +430,13 @@ def test_killed_in_the_middle(tmp_path: Path) -> None:
         assert kept is not None and (other / "clips" / kept.file).stat().st_size == kept.bytes
     took = json.loads(unstrung(other, "import", tmp_path / "out.tar", "--json"))
     assert took["jobs"] == 1000 - len(here) and took["here_already"] == len(here)
-    assert len(store.page(limit=2000)) == len(store.files()) == 1000
-    strays = {p for p in (other / "clips").iterdir() if p.name not in store.files()}
+    films = store.files(job.id for job in store.page(limit=2000))
+    assert len(store.page(limit=2000)) == len(films) == 1000
+    strays = {p for p in (other / "clips").iterdir() if p.name not in films}
     for path in strays:
         os.utime(path, (0, 0))  # long after
     assert Worker(store, other).sweep() == len(strays)
-    assert {p.name for p in (other / "clips").iterdir()} == store.files()
+    assert {p.name for p in (other / "clips").iterdir()} == films
 
 
 def test_over_http_everybody_gets_their_own(tmp_path: Path) -> None:

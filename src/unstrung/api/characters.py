@@ -13,9 +13,7 @@ from unstrung.api.desk import Desk
 from unstrung.api.given import keep
 from unstrung.api.schema import Character, CharacterDeleted, CharacterList, CreateCharacter, read_fields
 from unstrung.errors import InvalidRequest, UnstrungError
-from unstrung.jobs.uploads import Upload, get_upload, list_uploads
-
-LONGEST_NAME = 80
+from unstrung.jobs.uploads import LONGEST_NAME, Upload, get_upload, list_uploads
 
 Id = Annotated[str, Path(description="A character's id.", max_length=200)]
 

@@ -23,6 +23,7 @@ from unstrung.corpus.feed import asked_to_stop
 from unstrung.errors import InvalidRequest
 from unstrung.jobs.store import Store
 from unstrung.jobs.tokens import Tokens
+from unstrung.jobs.uploads import sweep_uploads
 
 QUICK_DEATH = 5.0  # a worker that lives no longer than this is waited for before the next is started
 KEEP_ALIVE = 75  # seconds that a silent connection stays open: longer than any client waits between two polls
@@ -93,6 +94,7 @@ def serve(store: Store, folder: Path, rules: Rules, *, host: str, port: int, wor
         words = f"At {host} other machines can reach this server, and nobody has a token yet: unstrung tokens create NAME"
         raise InvalidRequest("host", words, code="no_tokens")
     log = logging.getLogger("unstrung.serve")
+    sweep_uploads(store, folder / "uploads", time.time())  # what was cut off while it was taken in
     log = logging.getLogger("unstrung.serve")
     staff = Workers(store, workers, worker_options)
     app = create_app(store, folder, replace(rules, guarded=not alone), workers=staff.alive)

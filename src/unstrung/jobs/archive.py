@@ -16,7 +16,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,21 +27,25 @@ from unstrung.errors import InvalidRequest, UnstrungError
 from unstrung.events import Emit, Progress, ignore
 from unstrung.job import JobError, Status
 from unstrung.jobs.store import Store, StoredClip
-from unstrung.jobs.tables import clips, jobs
+from unstrung.jobs.tables import clips, jobs, uploads
+from unstrung.jobs.uploads import list_uploads
 
 FORMAT, VERSION = "unstrung-export", 1
-MANIFEST, JOBS = "manifest.json", "jobs.jsonl"
+MANIFEST, JOBS, UPLOADS = "manifest.json", "jobs.jsonl", "uploads.jsonl"
 ID = "[A-Za-z0-9_-]{1,80}"
-NAME = re.compile(rf"README\.txt|jobs\.jsonl|clips/{ID}\.(mp4|json)|previews/{ID}\.(webp|jpg|png)")
-OURS = ("README.txt", JOBS, MANIFEST, "clips", "previews")
+NAME = re.compile(
+    rf"README\.txt|(jobs|uploads)\.jsonl|clips/{ID}\.(mp4|json)|previews/{ID}\.(webp|jpg|png)|uploads/{ID}\.(png|mp4)"
+)
+FOLDERS = ("clips", "previews", "uploads")
+OURS = ("README.txt", JOBS, UPLOADS, MANIFEST, *FOLDERS)
 PREVIEWS = (".webp", ".jpg", ".png")
 CHUNK, BLOCK = 2**20, 512  # bytes: read at once; of a tar
 SMALL_FILES, LINE = 2**18, 2**12  # bytes that a film's pictures and recipe, and a job's line, are thought to take
 README = """\
 This is everything that was exported from Unstrung, an open program that makes films from sentences: the films with their
-recipes inside (clips/*.mp4), the same recipes as text (clips/*.json), small pictures of them (previews/), and what was asked
-for, a job a line (jobs.jsonl). Nothing but a video player is needed to watch them; "unstrung show FILE" says how a film was
-made, and "unstrung import" takes all of it in again.
+recipes inside (clips/*.mp4), the same recipes as text (clips/*.json), small pictures of them (previews/), what was asked for,
+a job a line (jobs.jsonl), and what films were made from (uploads/, with a line each in uploads.jsonl). Nothing but a video
+player is needed to watch them; "unstrung show FILE" says how a film was made, and "unstrung import" takes all of it in again.
 """
 LOST = JobError("clip_lost", "Its film was lost or damaged before it was exported: it can be tried again.")
 
@@ -53,7 +57,7 @@ class Export:
 
     def __init__(self, store: Store, folder: Path, owner: str | None, emit: Emit = ignore) -> None:
         self.store, self.folder, self.owner = store, folder, owner
-        self.counts = {"jobs": 0, "clips": 0, "previews": 0}
+        self.counts = {"jobs": 0, "clips": 0, "previews": 0, "uploads": 0}
         self.lost: list[str] = []  # jobs whose film is not as it was made
         self._files: dict[str, dict[str, Any]] = {}
         self._emit = emit
@@ -69,6 +73,7 @@ class Export:
             size = lines.tell()
             lines.seek(0)
             yield JOBS, size, self._read(JOBS, lines, size)
+        yield from self._uploads()
         manifest = {
             "format": FORMAT, "schema_version": VERSION, "created_at": time.time(), "unstrung": __version__, "owner": self.owner,
             "counts": self.counts, "files": self._files,
@@ -81,6 +86,8 @@ class Export:
         query = select(func.count(), films, held).select_from(jobs.outerjoin(clips, jobs.c.id == clips.c.job_id))
         with self.store.reading() as connection:
             lines, made, taken = connection.execute(self._mine(query)).one()
+            sent = select(func.coalesce(func.sum(uploads.c.bytes), 0))
+            taken += connection.execute(sent if self.owner is None else sent.where(uploads.c.owner == self.owner)).scalar_one()
         return int(taken) + int(made) * SMALL_FILES + int(lines) * LINE
 
     def _ids(self) -> list[str]:
@@ -120,6 +127,19 @@ class Export:
         del row["worker"]  # a machine's name, and no business of another
         lines.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         self.counts["jobs"] += 1
+
+    def _uploads(self) -> Iterator[Entry]:
+        kept = []
+        for upload in list_uploads(self.store, self.owner):
+            try:
+                file = (self.folder / "uploads" / upload.file).open("rb")
+            except FileNotFoundError:
+                continue  # removed meanwhile
+            with file:
+                yield f"uploads/{upload.file}", upload.bytes, self._read(f"uploads/{upload.file}", file, upload.bytes)
+            kept.append(json.dumps(asdict(upload), ensure_ascii=False) + "\n")
+        self.counts["uploads"] = len(kept)
+        yield self._text(UPLOADS, "".join(kept))
 
     def _text(self, name: str, content: str | bytes) -> Entry:
         data = content.encode() if isinstance(content, str) else content
@@ -196,7 +216,7 @@ def _write_tar(export: Export, part: Path) -> None:
 
 
 def _write_folder(export: Export, part: Path) -> None:
-    for name in ("clips", "previews"):
+    for name in FOLDERS:
         (part / name).mkdir(parents=True)
     for name, _, parts in export.entries():
         with (part / name).open("xb") as file:

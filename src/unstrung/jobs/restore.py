@@ -24,9 +24,23 @@ from typing import IO, Any, NoReturn, Protocol
 from unstrung.errors import InvalidRequest, UnstrungError
 from unstrung.events import Emit, Progress, ignore
 from unstrung.job import Job, JobError, Status
-from unstrung.jobs.archive import BLOCK, CHUNK, FORMAT, ID, JOBS, MANIFEST, NAME, PREVIEWS, VERSION, check_room, sync
+from unstrung.jobs.archive import (
+    BLOCK,
+    CHUNK,
+    FOLDERS,
+    FORMAT,
+    ID,
+    JOBS,
+    MANIFEST,
+    NAME,
+    PREVIEWS,
+    UPLOADS,
+    VERSION,
+    check_room,
+    sync,
+)
 from unstrung.jobs.store import Store, StoredClip
-from unstrung.jobs.uploads import find_upload
+from unstrung.jobs.uploads import LONGEST_NAME, Upload, bring_upload, find_upload
 from unstrung.recipe import Recipe
 from unstrung.request import Request
 
@@ -54,7 +68,7 @@ class FolderSource:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.sizes: dict[str, int] = {}
-        for folder in ("", "clips", "previews"):
+        for folder in ("", *FOLDERS):
             there = root / folder
             if there.is_dir() and not (folder and there.is_symlink()):
                 for file in os.scandir(there):
@@ -127,16 +141,27 @@ def import_from(store: Store, folder: Path, path: Path, owner: str | None = None
             if job.id in new:
                 _damaged(f"job {job.id} is there twice")
             new.add(job.id)
+    sent = [upload for upload in _uploads(source, files, owner) if not _has(store, upload)]
+    new |= {upload.id for upload in sent}
     needed = sum(source.sizes[name] for name in files if name.partition("/")[2].rpartition(".")[0] in new)
     folder.mkdir(parents=True, exist_ok=True)
     check_room(folder, needed, "store", "Importing")
     made = _Taking(store, folder, source)
+    for upload in sent:
+        made.take_upload(upload, files[f"uploads/{upload.file}"]["sha256"])
     for done, (job, clip) in enumerate(_arrivals(source, files, owner)):
         emit(Progress("import", done, arrivals))
         if job.id in new:
             made.take(job, clip)
     made.finish()
-    return {"path": str(path), "owner": owner, "jobs": made.jobs, "clips": made.clips, "here_already": arrivals - made.jobs}
+    return {
+        "path": str(path),
+        "owner": owner,
+        "jobs": made.jobs,
+        "clips": made.clips,
+        "uploads": len(sent),
+        "here_already": arrivals - made.jobs,
+    }
 
 
 def holds(store: Store, job: Job, clip: StoredClip | None) -> bool:
@@ -168,6 +193,14 @@ def _check_sources(store: Store, job: Job) -> None:
             raise UnstrungError("id_taken", "id", words)
 
 
+def _has(store: Store, upload: Upload) -> bool:
+    """Say whether an upload is here already; raise `UnstrungError` where its id is here for something else."""
+    here = find_upload(store, upload.id)
+    if here is None or here == upload:
+        return here is not None
+    raise UnstrungError("id_taken", "id", f"'{upload.id}' is here already, with another owner or content: nothing was imported.")
+
+
 class _Taking:
     """Puts films in their places and then, some at a time, adds the jobs that own them."""
 
@@ -176,7 +209,8 @@ class _Taking:
         self.films, self.previews = folder / "clips", folder / "previews"
         self.jobs = self.clips = 0
         self._batch: list[Arrival] = []
-        for there in (self.films, self.previews):
+        self.uploads = folder / "uploads"
+        for there in (self.films, self.previews, self.uploads):
             there.mkdir(parents=True, exist_ok=True)
 
     def take(self, job: Job, clip: StoredClip | None) -> None:
@@ -192,6 +226,11 @@ class _Taking:
                 self._copy(f"previews/{job.id}{suffix}", self.previews / f"{job.id}{suffix}")
         if len(self._batch) == BATCH:
             self.finish()
+
+    def take_upload(self, upload: Upload, sha256: str) -> None:
+        """Put what was sent in its place, and then into the store."""
+        self._copy(f"uploads/{upload.file}", self.uploads / upload.file, sha256)
+        bring_upload(self.store, upload)
 
     def finish(self) -> None:
         """Add the jobs whose files are in their places."""
@@ -312,14 +351,31 @@ def _arrival(source: Source, files: dict[str, dict[str, Any]], row: dict[str, An
     return job, clip
 
 
-def _lines(source: Source) -> Iterator[bytes]:
+def _uploads(source: Source, files: dict[str, dict[str, Any]], owner: str | None) -> Iterator[Upload]:
+    """Yield what was sent, as it shall be here."""
+    for number, line in enumerate(_lines(source, UPLOADS) if UPLOADS in source.sizes else (), 1):
+        try:
+            row = _json(line, UPLOADS)
+            whole = {name: row[name] for name in ("bytes", "width", "height", "num_frames", "fps")}
+            _need(all(type(value) is int and value > 0 for value in whole.values()), re.fullmatch(ID, row["id"]))
+            whose = row["owner"] if owner is None else owner
+            _need(whose is None or OWNER.fullmatch(whose), row["kind"] in ("image", "video", "character"))
+            name = None if row["name"] is None else _text(row["name"])[:LONGEST_NAME]
+            upload = Upload(row["id"], whose, row["kind"], name, created_at=_number(row["created_at"]), **whole)
+            _need(files[f"uploads/{upload.file}"]["bytes"] == upload.bytes)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            _damaged(f"line {number} of {UPLOADS} is nothing that was sent")
+        yield upload
+
+
+def _lines(source: Source, name: str = JOBS) -> Iterator[bytes]:
     rest = b""
-    with closing(source.read(JOBS)) as pieces:  # type: ignore[type-var]
+    with closing(source.read(name)) as pieces:  # type: ignore[type-var]
         for piece in pieces:
             *lines, rest = (rest + piece).split(b"\n")
             yield from lines
             if len(rest) > MOST_LINE:
-                _damaged(f"a line of {JOBS} is too long")
+                _damaged(f"a line of {name} is too long")
     if rest:
         yield rest
 
@@ -337,7 +393,7 @@ def _expected(name: str) -> bool:
 
 
 def _is_ours(folder: str) -> bool:
-    return folder in ("", ".", "clips", "previews")
+    return folder in ("", ".", *FOLDERS)
 
 
 def _json(text: bytes | str, name: str) -> dict[str, Any]:

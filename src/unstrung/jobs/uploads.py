@@ -39,6 +39,7 @@ class Upload:
         return f"{self.id}{'.png' if self.kind == 'image' else '.mp4'}"
 
 
+LONGEST_NAME = 80  # of a character
 STALE = 3600.0  # seconds after which nobody is writing a file any more
 PREFIXES = {"image": "upload", "video": "upload", "character": "char"}
 
@@ -64,6 +65,12 @@ def add_upload(
         connection.execute(insert(uploads).values(asdict(upload)))
         written.rename(folder / upload.file)  # a row always has its file; a file without a row is swept away
     return upload
+
+
+def bring_upload(store: Store, upload: Upload) -> None:
+    """Add an upload as it was elsewhere, whose file is in its place."""
+    with store.changing() as connection:
+        connection.execute(insert(uploads).values(asdict(upload)))
 
 
 def sweep_uploads(store: Store, folder: Path, now: float) -> int:
