@@ -160,7 +160,7 @@ def test_a_handful_of_steps_beats_chance_by_far(renderer: Renderer) -> None:
     for step in range(36):
         teacher.take(lessons[step % 8], step / 36)
     found = teacher.test([lesson(1000, 48)])
-    assert found["subject"] > 0.75, found  # chance: 0.25
+    assert found["subject"] > 0.6, found  # chance: 0.25 ± 0.06
 
 
 # ---- metrics and report

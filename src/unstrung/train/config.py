@@ -48,13 +48,13 @@ class TrainConfig:
     finished_share: float = 1 / 2  # of a batch goes through the whole network; the rest is sketched
     finished_noise: Levels = Levels(1.4, 1.2)
     sketched_noise: Levels = Levels(2.2, 1.0)
-    subject_weight: float = 3.0  # how much more an actor's pixel counts than the backdrop's, where there is little noise
-    muon_lr: float = 2e-3
-    adam_lr: float = 1e-3
+    subject_weight: float = 5.0  # how much more pixels near an actor count than the backdrop's, where there is little noise
+    muon_lr: float = 1e-3
+    adam_lr: float = 5e-4
     weight_decay: float = 0.01
     warmup: int = 100
     clip: float = 1.0
-    ema: float = 0.998
+    ema: float = 0.999
     workers: int = 1
     compile: bool = True
 

@@ -106,7 +106,9 @@ _SPEEDS = {
     "run": (0.14, 0.26), "walk": (0.05, 0.11), "fly": (0.1, 0.22), "swim": (0.07, 0.15), "drive": (0.13, 0.28),
     "roll": (0.12, 0.22),
 }  # fmt: skip
-_SIZES = {"close": (0.8, 1.0), "medium": (0.42, 0.68), "far": (0.24, 0.34)}
+_FRAMINGS = {"close": 0.2, "medium": 0.74, "far": 0.06}  # how often
+# few sizes: a shape has to be learned at each of them, and a small network is to learn many shapes in few hours
+_SIZES = {"close": (0.82, 0.9), "medium": (0.52, 0.6), "far": (0.28, 0.32)}
 
 
 def sample_scene(seed: int, held_out: bool = False) -> Scene:
@@ -126,7 +128,7 @@ def sample_scene(seed: int, held_out: bool = False) -> Scene:
                 break
     time = rng.choices(("day", "sunset", "night"), (0.5, 0.22, 0.28))[0]
     weather = _sample_weather(rng, place, time)
-    framing = rng.choices(("close", "medium", "far"), (0.22, 0.66, 0.12))[0]
+    framing = rng.choices(list(_FRAMINGS), list(_FRAMINGS.values()))[0]
     actor = sample_actor(rng, subject, place, framing)
     camera = _sample_camera(rng, actor)
     actors = [actor]
@@ -178,13 +180,13 @@ def sample_actor(rng: random.Random, subject: Subject, place: str, framing: str)
     low, high = _SIZES[framing]
     size = min(1.05, rng.uniform(low, high) * subject.size)
     in_air = action in ("fly", "float", "swim", "spin") and place in ("sky", "space", "underwater", "sea")
-    depth = rng.uniform(0.35, 0.65) if in_air else rng.uniform(0.2, 0.75)
+    depth = rng.uniform(0.35, 0.65) if in_air else rng.uniform(0.3, 0.6)
     verb = rng.choice(subject.verbs) if subject.verbs and action in ("stand", "run", "drive") else ""
     return Actor(
         subject=subject.id,
         action=action,
         direction=rng.choice(("left", "right")),
-        x=rng.uniform(0.15, 0.85) if framing != "close" else rng.uniform(0.4, 0.6),
+        x=rng.uniform(0.2, 0.8) if framing != "close" else rng.uniform(0.4, 0.6),
         depth=depth,
         size=size,
         speed=speed,

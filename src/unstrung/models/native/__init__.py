@@ -18,10 +18,10 @@ CARDS = (
     ModelCard(
         id="nano",
         family="native",
-        summary="The built-in model: a toy world in clay, drawn on a CPU in seconds. 19 million parameters.",
+        summary="The built-in model: a toy world in clay, drawn on a CPU in seconds. 23 million parameters.",
         tasks=("text-to-video",),
         license="Apache-2.0",
-        revision="2",
+        revision="3",
         size_multiple=2,
         fps=24,
         defaults={

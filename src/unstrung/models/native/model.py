@@ -2,8 +2,9 @@
 
     pixels -> convolutional stem -> spacetime tokens -> transformer -> convolutional head -> clean pixels
 
-The head also sees the noisy pixels and the stem's features, so that fine structure is the convolutions' work and the
-transformer is left with what is where, and how it moves. Text is read by joint attention: the video's tokens attend to
+Stem and head are the two sides of a U (Ronneberger et al. 2015, arXiv:1505.04597): the head also sees the noisy pixels and
+the stem's features, so that shapes are the convolutions' work and the transformer is left with what is where, and how it
+moves. Text is read by joint attention: the video's tokens attend to
 one another and to the text encoder's token states in the same softmax. Every latent frame has its own noise level
 (diffusion forcing, Chen et al. 2024, arXiv:2407.01392). The network predicts the clean video (x-prediction).
 
@@ -127,6 +128,8 @@ class NativeModel(nn.Module):
         self.config = c = config
         self.stem_half = nn.Conv2d(4 * CHANNELS, c.half // 2, 3, padding=1)
         self.stem_quarter = nn.Conv2d(2 * c.half, c.quarter, 3, padding=1)
+        self.stem_refine = Refine(c.quarter, c.width)
+        self.stem_below = Below(c.quarter, c.eighth, c.width, c.refined)
         self.stem_out = nn.Linear(16 * c.quarter, c.width)
         self.place = nn.Linear(PLACE_FEATURES, c.width)
         self.text_in = nn.Linear(c.text_width, c.width)
@@ -158,7 +161,7 @@ class NativeModel(nn.Module):
             if isinstance(module, Refine):  # a way past and nothing else, at first
                 nn.init.zeros_(module.film.weight)
                 nn.init.zeros_(module.last.weight)
-        for layer in (self.modulation, self.last_modulation, self.film, self.below_quarter.unfold):
+        for layer in (self.modulation, self.last_modulation, self.film, self.stem_below.unfold, self.below_quarter.unfold):
             nn.init.zeros_(layer.weight)
         for block in self.blocks:
             assert isinstance(block, Block)
@@ -185,7 +188,7 @@ class NativeModel(nn.Module):
         cond = self.condition(sigma, text, text_mask)  # b t d
         mod = self.modulation(cond).unflatten(-1, (6, -1))  # b t 6 d
         text = rms_norm(self.text_in(text))  # b l d
-        tokens, skips = self.stem(x)  # b t s d
+        tokens, skips = self.stem(x, cond)  # b t s d
         tokens = tokens + self.place(torch.from_numpy(places(h, w)).to(x.device))
         for block in self.blocks:
             tokens = block(tokens, mod, text, bias.to(tokens.dtype), cos, sin)
@@ -197,13 +200,15 @@ class NativeModel(nn.Module):
         noise = self.noise_out(F.silu(self.noise_in(noise_features(sigma))))  # b t d
         return F.silu(noise + self.text_pool(pooled)[:, None])
 
-    def stem(self, x: Tensor) -> tuple[Tensor, Skips]:
+    def stem(self, x: Tensor, cond: Tensor) -> tuple[Tensor, Skips]:
         """Turn pixels into tokens (b t s d), and keep the features on the way for the head."""
         b, _, t, _, _ = x.shape
         half = F.pixel_unshuffle(x.transpose(1, 2).flatten(0, 1), 2)  # bt 4c h/2 w/2
         half = half.contiguous(memory_format=torch.channels_last)  # convolutions are a tenth faster so
         near = F.silu(self.stem_half(half))  # bt half/2 h/2 w/2
         quarter = F.silu(self.stem_quarter(F.pixel_unshuffle(near, 2)))  # bt q h/4 w/4
+        quarter = self.stem_refine(quarter, cond)
+        quarter = self.stem_below.join(quarter, self.stem_below(quarter, cond))
         patches = F.pixel_unshuffle(quarter, 4).flatten(2).transpose(1, 2)  # bt s 16q
         return self.stem_out(patches).unflatten(0, (b, t)), (half, near, quarter)
 

@@ -165,7 +165,7 @@ class _Builder(Graph):
         cond = self.condition(sigma, text, mask)
         mod = self.reshape(self.linear("modulation", cond), b, t, 6, c.width)
         states = self.rms_norm(self.linear("text_in", text))
-        tokens, skips = self.stem(x)
+        tokens, skips = self.stem(x, cond)
         tokens = ops.add(tokens, self.linear("place", self.const(places(self.rows, self.columns))))
         for i in range(c.depth):
             tokens = self.block(f"blocks.{i}.", tokens, mod, states, bias, cos, sin)
@@ -182,12 +182,13 @@ class _Builder(Graph):
         pooled = self.linear("text_pool", ops.divide(ops.reduce_sum(weighed, np.array([1]), False), total))
         return self.silu(ops.add(self.linear("noise_out", noise), self.reshape(pooled, self.b, 1, c.width)))
 
-    def stem(self, x: Any) -> tuple[Any, tuple[Any, Any, Any]]:
+    def stem(self, x: Any, cond: Any) -> tuple[Any, tuple[Any, Any, Any]]:
         c = self.c
         frames = self.reshape(self.transpose(x, 0, 2, 1, 3, 4), self.b * self.t, CHANNELS, self.h, self.wd)
         half = self.space_to_depth(frames, 2)
         near = self.silu(self.conv("stem_half", half))
         quarter = self.silu(self.conv("stem_quarter", self.space_to_depth(near, 2)))
+        quarter = self.below("stem_below", self.refine("stem_refine", quarter, cond, c.quarter), cond)
         patches = self.space_to_depth(quarter, 4)
         patches = self.transpose(self.reshape(patches, self.b, self.t, 16 * c.quarter, self.rows * self.columns), 0, 1, 3, 2)
         return self.linear("stem_out", patches), (half, near, quarter)
