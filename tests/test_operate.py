@@ -58,7 +58,7 @@ def test_figures_of_a_served_host(tmp_path: Path) -> None:
         video = server.client.videos.create_and_poll(prompt=MARK, **SMALL)
         fetch(server, f"/{MARK}/{MARK}")
         fetch(server, f"/v1/videos/{MARK}")
-        fetch(server, "/v1/health", method="MARZIPAN")
+        fetch(server, "/v1/health", method="PROPFIND")
         status, text, headers = fetch(server, "/metrics")
         assert status == 200 and headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
         found = figures(text)

@@ -26,15 +26,15 @@ class Database:
     def __init__(self, url: str) -> None:
         # the address that everybody knows, with the driver that is installed
         address = make_url(re.sub("^postgres(ql)?://", "postgresql+psycopg://", url))
-        most = MOST_CONNECTIONS - 5  # beyond those that are kept open
         self._commits: _Commits | None = None
         if address.get_backend_name() == "sqlite":
             self.engine, self._lazy = _sqlite(_engine(address), "FULL"), _sqlite(_engine(address), "NORMAL")
-            self.reads = _engine(address, max_overflow=most)
+            # opening a file again for every question of a rush costs more than the questions
+            self.reads = _engine(address, pool_size=MOST_CONNECTIONS, max_overflow=0)
             event.listen(self.reads, "connect", lambda connection, _: _set_up(connection, "FULL"))
             self._commits = _Commits(self.engine)
         else:
-            self.engine = self._lazy = _engine(address, pool_pre_ping=True, max_overflow=most)
+            self.engine = self._lazy = _engine(address, pool_pre_ping=True, max_overflow=MOST_CONNECTIONS - 5)  # 5 are kept
             self.reads = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def reading(self) -> Connection:
