@@ -120,6 +120,10 @@ def test_pages_of_other_hosts_are_kept_out(served: Served) -> None:
     with pytest.raises(openai.APIStatusError) as other:
         served.client.videos.list(extra_headers={"Host": "example.org"})
     assert other.value.status_code == 421
+    for name, value, status in (("Host", "[", 421), ("Origin", "http://[", 403)):  # no addresses at all
+        with pytest.raises(openai.APIStatusError) as none:
+            served.client.videos.list(extra_headers={name: value})
+        assert none.value.status_code == status and none.value.response.headers["x-request-id"].startswith("req_")
     headers = served.client.videos.with_raw_response.list().headers
     assert headers["x-content-type-options"] == "nosniff" and "access-control-allow-origin" not in headers
 

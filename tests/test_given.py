@@ -89,6 +89,8 @@ def test_an_extension_begins_as_the_video_does(served: Served, video: Any, tmp_p
         made = film(served, done.id, tmp_path)
         assert made.num_frames == 24
         assert 2 * near(made.frames[:8], source.frames) < near(made.frames[8:16], source.frames)
+    with pytest.raises(openai.BadRequestError, match="more than 0"):
+        videos.extend(prompt="it goes back", seconds="-1", **ways[0])  # type: ignore[arg-type]
 
 
 def test_a_picture_is_the_first_frame(served: Served, tmp_path: Path) -> None:

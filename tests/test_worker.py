@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -153,7 +154,34 @@ def test_cancel_stops_a_running_job_and_keeps_its_last_preview(store_url: str, t
         process.wait()
     assert store.get("long").status is Status.CANCELED and store.get("long").progress == at < 100
     assert store.clip("long") is None and (tmp_path / "previews" / "long.png").exists()
-    assert [p.name for p in (tmp_path / "clips").iterdir()] == ["next-1.mp4"]
+    made = store.clip("next")
+    assert made is not None and [p.name for p in (tmp_path / "clips").iterdir()] == [made.file]
+
+
+def test_who_was_canceled_while_it_wrote_takes_no_film_away(store_url: str, tmp_path: Path) -> None:
+    store = Store(store_url)
+    add(store, "a", width=640, height=360, num_frames=480)
+    late = start(store_url, tmp_path)
+    try:
+        while not list((tmp_path / "clips").glob(".*.part")):
+            assert late.poll() is None and not list((tmp_path / "clips").glob("*.mp4")), "it wrote too fast to be caught"
+            time.sleep(0.002)
+        late.send_signal(signal.SIGSTOP)
+        store.cancel("a", "ann")
+        store.retry("a", "ann")
+        assert Worker(store, tmp_path).run(lambda: False, once=True) == 1
+        kept = store.clip("a")
+        assert kept is not None and store.get("a").attempt == 1
+        add(store, "next")
+        late.send_signal(signal.SIGCONT)
+        wait_for(store, "next", Status.COMPLETED)  # by whoever was late, when it had done with the other
+    finally:
+        late.kill()
+        late.wait()
+    assert store.get("a").status is Status.COMPLETED and store.clip("a") == kept
+    film = tmp_path / "clips" / kept.file
+    assert read_clip(film).num_frames == 480 and hashlib.sha256(film.read_bytes()).hexdigest() == kept.sha256
+    assert {path.name for path in (tmp_path / "clips").glob("*.mp4")} == store.files(["a", "next"])
 
 
 @pytest.mark.parametrize("rounds", [int(os.environ.get("UNSTRUNG_KILLS", "12"))])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Collection
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -47,8 +47,8 @@ class Guard:
             await send(message)
 
         headers = Headers(scope=scope)
-        refused = self._refuse(headers.get("host", ""), headers.get("origin"))
         try:
+            refused = self._refuse(headers.get("host", ""), headers.get("origin"))
             await (refused or self.app)(scope, receive, with_headers)
         except Exception as error:
             logging.getLogger("unstrung.api").error("broke", extra={"fields": {"id": id, "error": places(error)}})
@@ -57,8 +57,16 @@ class Guard:
             await unforeseen(error)(scope, receive, with_headers)
 
     def _refuse(self, host: str, origin: str | None) -> ASGIApp | None:
-        if self.names is not None and urlsplit(f"//{host}").hostname not in self.names:
+        if self.names is not None and _split(f"//{host}").hostname not in self.names:
             return envelope(421, f"This server does not go by the name of '{host}'.", "wrong_host")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _split(origin).netloc != host:
             return envelope(403, f"Pages of '{origin}' may not ask this server.", "wrong_origin")
         return None
+
+
+def _split(address: str) -> SplitResult:
+    """Take an address apart; one that is none, as 'http://[' is, has no host and no name."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")

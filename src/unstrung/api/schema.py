@@ -264,8 +264,11 @@ def read_fields(fields: Mapping[str, Any], *required: str) -> dict[str, str]:
 
 
 def read_seconds(value: Any) -> float:
-    """Read a length in seconds; raise `InvalidRequest`."""
-    return _number("seconds", value)
+    """Read by how many seconds a video is to go on; raise `InvalidRequest`."""
+    seconds = _number("seconds", value)
+    if seconds <= 0:
+        raise InvalidRequest("seconds", f"seconds is {seconds:g}; it is how long the new part is, so it must be more than 0.")
+    return seconds
 
 
 def _loras(value: Any) -> tuple[Lora, ...]:

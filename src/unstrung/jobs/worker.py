@@ -1,6 +1,6 @@
 """The worker: takes a job, makes its clip, puts that where it belongs, and takes the next. One loop.
 
-It may be killed at any instruction. A clip is written under the name of its attempt, whole or not at all, and belongs to its
+It may be killed at any instruction. A clip is written under a name of its worker's own, whole or not at all, and belongs to its
 job only when the store says so, in the same statement that ends the job. Whatever else lies there is swept away.
 """
 
@@ -150,7 +150,7 @@ class Worker:
 
     def _keep(self, job: Job, clip: Clip, recipe: Recipe) -> None:
         since = time.perf_counter()
-        path = self.clips / f"{job.id}-{job.attempt}.mp4"
+        path = self.clips / film_of(job)
         write_clip(clip, path, recipe=recipe, force=True)
         write_picture(clip.thumbnail(512), self.previews / f"{job.id}.webp", force=True)
         write_picture(clip.contact_sheet(), self.previews / f"{job.id}.jpg", force=True)
@@ -186,7 +186,7 @@ class Worker:
         # in this order, so that a clip that is finished meanwhile is seen in one place or in the other
         there = list(self.clips.glob("*.mp4"))
         running = self.store.page(status=Status.IN_PROGRESS, limit=10_000)
-        kept = {f"{job.id}-{job.attempt}.mp4" for job in running}
+        kept = {film_of(job) for job in running}
         kept |= self.store.files(path.name.rpartition("-")[0] for path in there if path.name not in kept)
         strays = [path for path in there if path.name not in kept and not _arrives(path)]
         strays += [part for part in self.clips.glob(".*.part") if part.stat().st_mtime < time.time() - 3 * LEASE]
@@ -199,6 +199,15 @@ class Worker:
         if self._model is not None:
             self._model[1].close()
             self._model = None
+
+
+def film_of(job: Job) -> str:
+    """Return the name under which a job's worker writes its film.
+
+    Attempts begin at one again when a job is tried again, and whoever was canceled may still be writing: the worker is in
+    the name too, so that nobody writes over, or takes away, what another has finished.
+    """
+    return f"{job.id}-{job.attempt}.{hashlib.sha256(str(job.worker).encode()).hexdigest()[:8]}.mp4"
 
 
 def _arrives(path: Path) -> bool:
