@@ -15,9 +15,9 @@ from sqlalchemy import Connection, Table, select, text
 from unstrung import engine
 from unstrung.job import Job, Status
 from unstrung.jobs import store as stores
-from unstrung.jobs.limits import Allowance
+from unstrung.jobs.limits import DAY, Allowance
 from unstrung.jobs.store import Store
-from unstrung.jobs.tables import clips, events, jobs
+from unstrung.jobs.tables import clips, events, jobs, usage
 from unstrung.jobs.worker import Worker
 from unstrung.recipe import Recipe
 from unstrung.request import Request
@@ -43,6 +43,10 @@ def fill(url: str, count: int) -> int:
         written += len(chunk)
         if written % 100_000 == 0:
             print(f"{written} jobs, {time.perf_counter() - begin:.0f} s", flush=True)
+    with store.engine.begin() as connection:
+        columns = [jobs.c.owner, jobs.c.completed_at, jobs.c.completed_at - jobs.c.started_at, jobs.c.seconds]
+        lately = select(*columns).where(jobs.c.completed_at > time.time() - DAY)
+        connection.execute(usage.insert().from_select(["owner", "at", "work", "seconds"], lately))
     with store.reads.connect() as connection:
         if store.engine.dialect.name == "sqlite":
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -20,8 +20,8 @@ import openai
 import pytest
 
 from unstrung.job import Status
-from unstrung.jobs.store import Store
-from unstrung.jobs.worker import LEASE, Worker
+from unstrung.jobs.store import LEASE, Store
+from unstrung.jobs.worker import Worker
 from unstrung.media.codec import read_clip
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the client says that its service has gone

@@ -12,7 +12,8 @@ from sqlalchemy import create_engine, inspect, text
 from unstrung.errors import UnstrungError
 from unstrung.job import Job, JobError, Status
 from unstrung.jobs import tables
-from unstrung.jobs.store import MAX_ATTEMPTS, NotFound, Store, StoredClip
+from unstrung.jobs.limits import DAY, Allowance, OverLimit
+from unstrung.jobs.store import LEASE, MAX_ATTEMPTS, NotFound, Store, StoredClip
 from unstrung.jobs.timing import Timing
 from unstrung.recipe import Recipe
 from unstrung.request import Request
@@ -159,6 +160,66 @@ def test_pages_follow_one_another(store: Store) -> None:
     assert seen == sorted((f"j{n:02}" for n in range(25) if n % 5), reverse=True)
     first = store.page(limit=100, newest_first=False)
     assert [j.id for j in first] == sorted(j.id for j in first) and len(first) == 25
+
+
+def test_what_was_used_counts_whatever_becomes_of_the_job(store: Store) -> None:
+    def turn_of(*owners: str) -> list[str | None]:
+        for owner in owners:
+            store.add(job(f"next-{owner}", owner))
+        order = [store.get(turn.id).owner for turn in store.turns()]
+        for owner in owners:
+            store.cancel(f"next-{owner}")
+            store.remove(f"next-{owner}")
+        return order
+
+    def begin(owner: str, seconds: float) -> Job:
+        store.add(job(owner, owner, seconds=4.0))
+        mine = store.claim("w", now=time.time() - seconds)
+        assert mine is not None and mine.owner == owner
+        return mine
+
+    store.complete(done := begin("done", 40), clip(done))
+    store.remove("done")
+    begin("stopped", 30)
+    store.cancel("stopped")
+    store.retry("stopped")  # which forgets when it began
+    store.cancel("stopped")
+    begin("lost", 20)
+    store.release(worker="w")  # a worker that its job kills
+    store.cancel("lost")
+    store.give_back(begin("back", 10))  # the worker was asked to stop: nobody's fault
+    store.cancel("back")
+    assert turn_of("done", "stopped", "lost", "back") == ["back", "lost", "stopped", "done"]
+    with pytest.raises(OverLimit, match="4 s of video within a day"):
+        store.add(job("more", "done", seconds=4.0), Allowance(seconds_a_day=7.0))
+    store.add(job("more", "stopped", seconds=4.0), Allowance(seconds_a_day=7.0))
+    store.forget(time.time())
+    with pytest.raises(OverLimit, match="4 s of video within a day"):
+        store.add(job("else", "done", seconds=4.0), Allowance(seconds_a_day=7.0))
+    store.forget(time.time() + DAY)
+    store.add(job("else", "done", seconds=4.0), Allowance(seconds_a_day=7.0))
+
+
+def test_nobody_says_when_where_nobody_works(store: Store) -> None:
+    def waits() -> list[float | None]:
+        return [turn.starts_in for turn in store.turns()]
+
+    for n in range(3):
+        store.add(job(f"j{n}"))
+    assert waits() == [None] * 3 and [turn.position for turn in store.turns()] == [0, 1, 2]
+    store.attend("v")
+    store.attend("w")
+    store.attend("w")
+    assert waits() == [0, 0, 10]
+    now = time.time()
+    assert store.claim("w", now)
+    assert [turn.starts_in for turn in store.turns(now + 4)] == [0, 6], "one is free, the other in six seconds"
+    store.pause(True)
+    assert waits() == [None] * 2
+    store.pause(False)
+    store.leave("v")
+    assert [turn.starts_in for turn in store.turns(now + 4)] == [6, 16]
+    assert [turn.starts_in for turn in store.turns(now + 2 * LEASE)] == [None] * 2, "not heard of any more"
 
 
 def test_work_that_was_had_counts_against_its_owner(store: Store) -> None:

@@ -158,6 +158,29 @@ def test_cancel_stops_a_running_job_and_keeps_its_last_preview(store_url: str, t
     assert made is not None and [p.name for p in (tmp_path / "clips").iterdir()] == [made.file]
 
 
+def test_what_is_removed_while_it_is_made_leaves_nothing(store_url: str, tmp_path: Path) -> None:
+    store = Store(store_url)
+    add(store, "long", width=1280, height=720, num_frames=241, num_inference_steps=60)
+    process = start(store_url, tmp_path)
+    try:
+        while not (tmp_path / "previews" / "long.png").exists():
+            time.sleep(0.01)
+        store.cancel("long")
+        store.remove("long")  # its files go too, as far as they are there, and the worker may be about to write another
+        add(store, "next")
+        wait_for(store, "next", Status.COMPLETED)
+        assert {path.stem for path in (tmp_path / "previews").iterdir()} == {"next"}
+    finally:
+        process.kill()
+        process.wait()
+    stray, fresh = (tmp_path / "previews" / f"{name}.webp" for name in ("gone", "imported"))
+    for path in (stray, fresh):
+        path.write_bytes(b"RIFF")
+    os.utime(stray, (0, 0))
+    assert Worker(store, tmp_path).sweep() == 1 and not stray.exists() and fresh.exists()
+    assert len(list((tmp_path / "previews").glob("next.*"))) == 3
+
+
 def test_who_was_canceled_while_it_wrote_takes_no_film_away(store_url: str, tmp_path: Path) -> None:
     store = Store(store_url)
     add(store, "a", width=640, height=360, num_frames=480)

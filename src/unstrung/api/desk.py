@@ -26,6 +26,7 @@ from unstrung.jobs.limits import check_size
 from unstrung.jobs.queue import Turn
 from unstrung.jobs.store import Also, Store
 from unstrung.jobs.uploads import Upload, remove_upload
+from unstrung.jobs.worker import remove_pictures
 from unstrung.plugins import find_card
 from unstrung.request import DEFAULT_MODEL
 
@@ -121,7 +122,7 @@ class Desk:
         """Return in how many milliseconds it is worth asking again: a tenth of the time that it will take."""
         turn = self.turn(job)
         left = turn.ends_in if turn else job.estimate
-        return str(int(min(max(100 * left, POLL_MS[0]), POLL_MS[1])))
+        return str(int(min(max(100 * left, POLL_MS[0]), POLL_MS[1])) if left is not None else POLL_MS[1])
 
     def file(self, id: str, variant: Variant, caller: Caller) -> tuple[Path, str]:
         """Return a file of a video and its type; raise `UnstrungError` where there is none yet."""
@@ -144,8 +145,7 @@ class Desk:
         clip = self.store.remove(id)
         if clip is not None:
             (self.folder / "clips" / clip.file).unlink(missing_ok=True)
-        for suffix in (".webp", ".jpg", ".png"):
-            (self.folder / "previews" / f"{id}{suffix}").unlink(missing_ok=True)
+        remove_pictures(self.folder / "previews", id)
         for condition in job.request.conditions:
             if condition.source.startswith("upload_"):  # sent for a video, and gone with the last that needs it
                 with suppress(UnstrungError):

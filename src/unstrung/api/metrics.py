@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import shutil
 import threading
@@ -20,9 +21,8 @@ from unstrung.api.callers import Caller
 from unstrung.api.desk import Desk
 from unstrung.api.watch import Seen
 from unstrung.job import ENDED
-from unstrung.jobs.store import Store
+from unstrung.jobs.store import LEASE, Store
 from unstrung.jobs.tables import clips, jobs, settings
-from unstrung.jobs.worker import LEASE
 from unstrung.plugins import cards
 
 FRESH, CLIPS_FRESH = 1.0, 60.0  # seconds that figures may be old; adding up all clips takes longer than the rest
@@ -80,7 +80,8 @@ class StoreFigures:
         """Return the figures; prometheus_client calls it."""
         with self._lock:
             if time.monotonic() - self._looked > FRESH:
-                wait = max((turn.starts_in for turn in self._store.turns()), default=0.0)
+                begins = [math.inf if turn.starts_in is None else turn.starts_in for turn in self._store.turns()]
+                wait = max(begins, default=0.0)
                 with self._store.reading() as connection:
                     self._figures = [*self._queue(connection, wait), *self._work(connection), *self._room(connection)]
                 self._looked = time.monotonic()
@@ -94,7 +95,8 @@ class StoreFigures:
         counts.add_metric(["queued"], waiting)
         counts.add_metric(["in_progress"], len(running))
         yield counts
-        yield GaugeMetricFamily("unstrung_queue_wait_seconds", "Seconds until all that waits now has begun, as thought.", wait)
+        words = "Seconds until all that waits now has begun, as thought; +Inf where nobody works."
+        yield GaugeMetricFamily("unstrung_queue_wait_seconds", words, wait)
         paused = select(settings.c.value).where(settings.c.name == "paused")
         stopped = float(connection.execute(paused).scalar_one_or_none() == "yes")
         yield GaugeMetricFamily("unstrung_queue_paused", "1 while no jobs are given out.", stopped)

@@ -53,9 +53,11 @@ class Extras(BaseModel):
     attempt: int = Field(description="how often a worker has begun it")
     position: int | None = Field(default=None, description="how many go before it; null unless it waits")
     starts_in: float | None = Field(
-        default=None, description="seconds until it begins, from measured times; null unless it waits"
+        default=None, description="seconds until it begins, from measured times; null unless it waits and somebody works"
     )
-    ends_in: float | None = Field(default=None, description="seconds until it is done, from measured times; null unless it waits")
+    ends_in: float | None = Field(
+        default=None, description="seconds until it is done, from measured times; null unless it waits and somebody works"
+    )
     request: dict[str, Any] = Field(description="the request in our words, with the seed that was chosen")
     variants: list[str] | None = Field(default=None, description="all that were asked for with `n`, when they are asked for")
 
@@ -299,9 +301,9 @@ def video_of(job: Job, turn: Turn | None) -> Video:
     seconds = asked.seconds if asked.seconds is not None else (asked.num_frames or 0) / (asked.fps or 24)
     extras = Extras(
         status=job.status.value, draft=job.draft, public=job.public, attempt=job.attempt, request=asked.to_dict(),
-        position=turn.position if turn else None, starts_in=round(turn.starts_in, 1) if turn else None,
-        ends_in=round(turn.ends_in, 1) if turn else None,
     )  # fmt: skip
+    if turn is not None:
+        extras = extras.model_copy(update=turn.to_dict())
     return Video(
         id=job.id, model=asked.model or DEFAULT_MODEL, status=_WIRE[job.status], progress=job.progress,
         created_at=int(job.created_at), completed_at=_int(job.completed_at), expires_at=_int(job.expires_at),

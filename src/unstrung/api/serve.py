@@ -68,6 +68,7 @@ class Workers:
             if self._stopping.is_set():
                 return
             logging.getLogger("unstrung.serve").warning("worker ended", extra={"fields": {"worker": name, "code": code}})
+            self.store.leave(name)
             self.store.release(worker=name)
             if time.monotonic() - since < QUICK_DEATH:
                 self._stopping.wait(QUICK_DEATH)
@@ -93,7 +94,6 @@ def serve(store: Store, folder: Path, rules: Rules, *, host: str, port: int, wor
     if not alone and all(token.revoked_at for token in Tokens(store).list()):
         words = f"At {host} other machines can reach this server, and nobody has a token yet: unstrung tokens create NAME"
         raise InvalidRequest("host", words, code="no_tokens")
-    log = logging.getLogger("unstrung.serve")
     sweep_uploads(store, folder / "uploads", time.time())  # what was cut off while it was taken in
     log = logging.getLogger("unstrung.serve")
     staff = Workers(store, workers, worker_options)

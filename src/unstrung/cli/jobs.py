@@ -209,8 +209,7 @@ def serve(
 
 def _row(job: Job, turns: dict[str, Any]) -> dict[str, Any]:
     turn = turns.get(job.id)
-    wait = {"position": turn.position, "starts_in": round(turn.starts_in, 1), "ends_in": round(turn.ends_in, 1)} if turn else {}
-    return {**job.to_dict(), **wait}
+    return {**job.to_dict(), **(turn.to_dict() if turn else {})}
 
 
 def _line(job: Job, turns: dict[str, Any]) -> str:
@@ -218,7 +217,8 @@ def _line(job: Job, turns: dict[str, Any]) -> str:
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.created_at))
     state = f"{job.status} {job.progress} %" if job.status == "in_progress" else str(job.status)
     if turn:
-        state += f", {turn.position} before it, about {turn.starts_in:.0f} s to wait"
+        wait = "nobody at work" if turn.starts_in is None else f"about {turn.starts_in:.0f} s to wait"
+        state += f", {turn.position} before it, {wait}"
     if job.public:
         state += ", published"
     if job.error:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from unstrung.errors import UnstrungError
 from unstrung.job import Job, Status
-from unstrung.jobs.tables import clips, files, is_now, jobs, uploads
+from unstrung.jobs.tables import clips, files, is_now, jobs, uploads, usage
 from unstrung.request import Request
 
 DAY = 86400.0
@@ -20,7 +20,7 @@ class Allowance:
     """How much a token's owner may have; None is no limit."""
 
     concurrent_jobs: int | None = None  # that wait or run
-    seconds_a_day: float | None = None  # of video that was asked for, and did not fail
+    seconds_a_day: float | None = None  # of video that was made, deleted or not, and of what waits or runs
     storage_bytes: int | None = None  # of finished clips and of files
     largest_pixels: int | None = None  # width x height
     requests_a_minute: int | None = None
@@ -55,9 +55,11 @@ def check_amount(connection: Connection, job: Job, allowance: Allowance) -> None
             words = f"{allowance.concurrent_jobs} of your videos wait or are being made, and this token allows no more at once."
             raise OverLimit("concurrent_jobs", words)
     if allowance.seconds_a_day is not None:
-        kept = c.status.in_([Status.QUEUED, Status.IN_PROGRESS, Status.COMPLETED])
-        since = select(func.coalesce(func.sum(c.seconds), 0.0)).where(mine, c.created_at > time.time() - DAY, kept)
-        used = float(connection.execute(since).scalar_one())
+        sums = [
+            select(func.sum(usage.c.seconds)).where(usage.c.owner == job.owner, usage.c.at > time.time() - DAY),
+            *(select(func.sum(c.seconds)).where(mine, is_now(status)) for status in (Status.QUEUED, Status.IN_PROGRESS)),
+        ]
+        used = sum(float(connection.execute(one).scalar_one() or 0) for one in sums)
         if used + job.seconds > allowance.seconds_a_day:
             words = (
                 f"You have asked for {used:g} s of video within a day, and this would be {job.seconds:g} more; this token allows "

@@ -31,12 +31,17 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Turn:
-    """What a job that waits can expect: how many go before it, and in how many seconds it begins and ends."""
+    """What a job that waits can expect: how many go before it, and in how many seconds it begins and ends, if anybody works."""
 
     id: str
     position: int  # 0 is next
-    starts_in: float
-    ends_in: float
+    starts_in: float | None
+    ends_in: float | None
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Return what can be expected as JSON types, in tenths of seconds."""
+        times = {"starts_in": self.starts_in, "ends_in": self.ends_in}
+        return {"position": self.position, **{name: at if at is None else round(at, 1) for name, at in times.items()}}
 
 
 def choose(heads: Iterable[Waiting], used: Mapping[Owner, float]) -> Waiting | None:
@@ -47,7 +52,7 @@ def choose(heads: Iterable[Waiting], used: Mapping[Owner, float]) -> Waiting | N
 def forecast(waiting: Sequence[Waiting], used: Mapping[Owner, float], busy: Sequence[float]) -> list[Turn]:
     """Return everybody's turn, in order, by playing the queue through.
 
-    `busy` holds a number for every worker: in how many seconds it will be free.
+    `busy` holds a number for every worker: in how many seconds it will be free. Where there is none, there are no times.
     """
     spent = defaultdict(float, used)
     lanes: dict[tuple[Owner, bool], deque[Waiting]] = defaultdict(deque)
@@ -55,7 +60,7 @@ def forecast(waiting: Sequence[Waiting], used: Mapping[Owner, float], busy: Sequ
         lanes[job.owner, job.draft].append(job)
     heap = [(_key(lane[0], spent), name) for name, lane in lanes.items()]  # a key ends in a job's id: no two are alike
     heapq.heapify(heap)
-    free = list(busy) or [0.0]
+    free = list(busy)
     heapq.heapify(free)
     turns: list[Turn] = []
     while heap:
@@ -66,9 +71,12 @@ def forecast(waiting: Sequence[Waiting], used: Mapping[Owner, float], busy: Sequ
             heapq.heappush(heap, (now, name))
             continue
         job = lane.popleft()
-        start = heapq.heappop(free)
-        turns.append(Turn(job.id, len(turns), start, start + job.estimate))
-        heapq.heappush(free, start + job.estimate)
+        start = end = None
+        if free:
+            start = free[0]
+            end = start + job.estimate
+            heapq.heapreplace(free, end)
+        turns.append(Turn(job.id, len(turns), start, end))
         spent[job.owner] += job.estimate
         if lane:
             heapq.heappush(heap, (_key(lane[0], spent), name))

@@ -22,16 +22,17 @@ from sqlalchemy import Connection, Row, and_, case, delete, false, func, insert,
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from unstrung.errors import UnstrungError
-from unstrung.job import MOVES, Job, JobError, Status
+from unstrung.job import ENDED, MOVES, Job, JobError, Status
 from unstrung.jobs import migrations, queue, webhooks
 from unstrung.jobs.database import Database
-from unstrung.jobs.limits import Allowance, check_amount, check_size, check_storage
-from unstrung.jobs.tables import clips, events, is_now, is_public, jobs, settings, timings
+from unstrung.jobs.limits import DAY, Allowance, check_amount, check_size, check_storage
+from unstrung.jobs.tables import clips, events, is_now, is_public, jobs, settings, timings, usage, workers
 from unstrung.jobs.timing import UNKNOWN_SECONDS, Timing
 from unstrung.recipe import Recipe
 from unstrung.request import Request
 
 MAX_ATTEMPTS = 3
+LEASE = 20.0  # seconds of silence after which a worker is thought dead
 TOGETHER = 500  # ids in one question
 MIGRATION_LOCK = 0x756E7374  # of PostgreSQL's advisory locks: "unst"
 
@@ -311,11 +312,13 @@ class Store:
         silent = jobs.c.heartbeat_at < silent_since if silent_since is not None else false()
         lost = or_(silent, jobs.c.worker == worker if worker is not None else false())
         with self.changing() as connection:
-            query = select(jobs.c.id, jobs.c.attempt).where(is_now(Status.IN_PROGRESS), lost)
+            query = select(jobs.c.id, jobs.c.attempt, jobs.c.started_at).where(is_now(Status.IN_PROGRESS), lost)
             found = connection.execute(query).all()
-            for id, attempt in found:
+            for id, attempt, started in found:
                 if attempt < MAX_ATTEMPTS:
-                    _move(connection, id, Status.QUEUED, lost, worker=None, progress=0, started_at=None)
+                    row = _move(connection, id, Status.QUEUED, lost, worker=None, progress=0, started_at=None)
+                    if row is not None:
+                        _use(connection, row, time.time() - started)
                 else:
                     words = f"The worker died {attempt} times while it made this, and nobody knows why: try something smaller."
                     changes = {"completed_at": time.time(), "error_code": "worker_lost", "error_message": words}
@@ -334,16 +337,39 @@ class Store:
             return _setting(connection, "paused") == "yes"
 
     def turns(self, now: float | None = None) -> list[queue.Turn]:
-        """Return who is next, and when, for all that wait; times are guesses from measured ones."""
+        """Return who is next, and when, for all that wait; times are guesses from measured ones.
+
+        Where the queue is paused, or no worker is there, nobody knows when.
+        """
         now = time.time() if now is None else now
         with self.reading() as connection:
             c = jobs.c
             rows = connection.execute(select(c.id, c.owner, c.draft, c.queued_at, c.estimate).where(is_now(Status.QUEUED))).all()
-            running = connection.execute(select(c.estimate, c.started_at).where(is_now(Status.IN_PROGRESS))).all()
-            used = _used(connection, now)
-        busy = [max(0.0, estimate - (now - started)) for estimate, started in running]
+            running = connection.execute(select(c.worker, c.estimate, c.started_at).where(is_now(Status.IN_PROGRESS))).all()
+            there = connection.execute(select(workers.c.name).where(workers.c.seen_at > now - LEASE)).scalars().all()
+            used, paused = _used(connection, now), _setting(connection, "paused") == "yes"
+        left = {worker: max(0.0, estimate - (now - started)) for worker, estimate, started in running}
+        busy = [] if paused else [left.get(name, 0.0) for name in there]
         waiting = [queue.Waiting(id, owner, bool(draft), at, estimate) for id, owner, draft, at, estimate in rows]
         return queue.forecast(waiting, used, busy)
+
+    def attend(self, worker: str) -> None:
+        """Say that a worker is there, at work or waiting for some; say it again within `LEASE`."""
+        now = time.time()
+        with self.saying() as connection:
+            if not connection.execute(update(workers).where(workers.c.name == worker).values(seen_at=now)).rowcount:
+                connection.execute(insert(workers).values(name=worker, seen_at=now))
+
+    def leave(self, worker: str) -> None:
+        """Say that a worker is not there any more."""
+        with self.saying() as connection:
+            connection.execute(delete(workers).where(workers.c.name == worker))
+
+    def forget(self, now: float) -> None:
+        """Forget what does not count any more: what was used more than a day ago, and workers that are gone."""
+        with self.saying() as connection:
+            connection.execute(delete(usage).where(usage.c.at < now - DAY))
+            connection.execute(delete(workers).where(workers.c.seen_at < now - LEASE))
 
     def timing(self, model: str) -> Timing | None:
         """Return how long a model takes, as measured here; None where it has not run yet."""
@@ -366,6 +392,15 @@ class Store:
             wanted = iter(job_ids)
             while some := list(islice(wanted, TOGETHER)):
                 found.update(connection.execute(select(clips.c.file).where(clips.c.job_id.in_(some))).scalars())
+        return found
+
+    def known(self, job_ids: Iterable[str]) -> set[str]:
+        """Return those of some jobs that are there."""
+        found: set[str] = set()
+        with self.reading() as connection:
+            wanted = iter(job_ids)
+            while some := list(islice(wanted, TOGETHER)):
+                found.update(connection.execute(select(jobs.c.id).where(jobs.c.id.in_(some))).scalars())
         return found
 
     def events(self, job_id: str, after: int = 0) -> list[JobEvent]:
@@ -417,12 +452,19 @@ def _move(connection: Connection, id: str, status: Status, *where: Any, **change
     statement = update(jobs).where(jobs.c.id == id, jobs.c.status.in_(allowed), *where).values(status=status, **changes)
     row = connection.execute(statement.returning(jobs)).one_or_none()
     if row is not None:
+        if status in ENDED and row.started_at is not None:
+            _use(connection, row, row.completed_at - row.started_at, row.seconds if status is Status.COMPLETED else 0.0)
         said: dict[str, Any] = {"status": status}
         if row.error_code and status is Status.FAILED:
             said["error"] = {"code": row.error_code, "message": row.error_message}
         _tell(connection, id, "state", said)
         webhooks.announce(connection, row)
     return row
+
+
+def _use(connection: Connection, row: Row[Any], work: float, seconds: float = 0.0) -> None:
+    """Write down what a job has cost its owner, in seconds of work and of video: it counts, whatever becomes of the job."""
+    connection.execute(insert(usage).values(owner=row.owner, at=time.time(), work=max(0.0, work), seconds=seconds))
 
 
 def _tell(connection: Connection, id: str, kind: str, data: dict[str, Any], at: float | None = None) -> None:
@@ -446,15 +488,13 @@ def _heads(connection: Connection) -> list[queue.Waiting]:
 
 def _used(connection: Connection, now: float) -> dict[str | None, float]:
     """Return the seconds of work that every owner has had in the last hour; what runs counts as its estimate."""
-    c = jobs.c
-    ended = select(func.max(c.owner), func.sum(c.completed_at - c.started_at)).where(
-        c.completed_at > now - queue.HOUR, c.started_at.is_not(None)
-    )
+    c, u = jobs.c, usage.c
+    # not by the owner itself: SQLite would read all there is in the order of owners
+    ended = select(func.max(u.owner), func.sum(u.work)).where(u.at > now - queue.HOUR).group_by(func.coalesce(u.owner, ""))
     running = select(func.max(c.owner), func.sum(c.estimate)).where(is_now(Status.IN_PROGRESS))
     used: dict[str | None, float] = defaultdict(float)
-    for query in (ended, running):
-        # not by the owner itself: SQLite would read every job there ever was in the order of owners
-        for owner, seconds in connection.execute(query.group_by(func.coalesce(c.owner, ""))):
+    for query in (ended, running.group_by(func.coalesce(c.owner, ""))):
+        for owner, seconds in connection.execute(query):
             used[owner] += seconds
     return used
 

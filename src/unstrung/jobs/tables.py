@@ -39,6 +39,14 @@ timings = Table(
     Column("per_step", Double, nullable=False), Column("per_pixel", Double, nullable=False),
 )  # fmt: skip
 
+usage = Table(
+    "usage", metadata,
+    Column("owner", Text), Column("at", Double, nullable=False), Column("work", Double, nullable=False),
+    Column("seconds", Double, nullable=False),
+)  # fmt: skip
+
+workers = Table("workers", metadata, Column("name", Text, primary_key=True), Column("seen_at", Double, nullable=False))
+
 uploads = Table(
     "uploads", metadata,
     Column("id", Text, primary_key=True), Column("owner", Text), Column("kind", Text, nullable=False), Column("name", Text),

@@ -22,7 +22,7 @@ from unstrung import engine
 from unstrung.errors import Canceled, UnstrungError, places
 from unstrung.events import Event, Note, Preview, Progress
 from unstrung.job import Job, JobError, Status
-from unstrung.jobs.store import Store, StoredClip
+from unstrung.jobs.store import LEASE, Store, StoredClip
 from unstrung.jobs.timing import Timing
 from unstrung.media.clip import Clip
 from unstrung.media.codec import write_clip, write_picture
@@ -30,10 +30,11 @@ from unstrung.models.base import Model
 from unstrung.recipe import Recipe
 from unstrung.request import Request
 
-LEASE = 20.0  # seconds of silence after which a worker is thought dead
 IDLE = 0.25  # seconds between two looks into an empty queue
 ARRIVING = re.compile(r".+-i[0-9a-f]{8}\.mp4")  # a film that was imported: its job comes after it
 ARRIVING_SECONDS = 3600.0  # and by then, or it never comes
+
+PICTURES = (".webp", ".jpg", ".png")  # of a job: a small one of its film, its contact sheet, the last preview on the way
 
 # how far a job is, in per cent, when a stage begins and when it ends
 STAGES = {
@@ -67,7 +68,9 @@ class Worker:
         taken, looked = 0, 0.0
         while not stop():
             if time.time() - looked > LEASE / 4:
+                self.store.attend(self.name)
                 self.store.release(silent_since=time.time() - LEASE)
+                self.store.forget(time.time())
                 looked = time.time()
             job = self.store.claim(self.name)
             if job is not None:
@@ -77,6 +80,7 @@ class Worker:
                 break
             else:
                 time.sleep(IDLE)
+        self.store.leave(self.name)
         self.close()
         return taken
 
@@ -93,6 +97,8 @@ class Worker:
         except Canceled:
             if stop():
                 self.store.give_back(job)
+            elif self.store.find(job.id) is None:  # removed while it was made, and its pictures have come after
+                remove_pictures(self.previews, job.id)
             self._log("dropped", job, seconds=round(time.perf_counter() - since, 2))
         except UnstrungError as error:
             self._fail(job, since, error.code, error.message)
@@ -118,7 +124,8 @@ class Worker:
             if isinstance(event, Progress):
                 low, high = STAGES[event.stage]
                 percent = int(low + (high - low) * event.done / max(1, event.total))
-            if stop() or (percent is not None and not self.store.beat(job, percent)):
+            seen = isinstance(event, Preview)
+            if stop() or ((seen or percent is not None) and not self.store.beat(job, percent)):
                 raise Canceled
             if isinstance(event, Preview):
                 write_picture(Clip(event.frames, 1).thumbnail(), self.previews / f"{job.id}.png", force=True)
@@ -172,6 +179,7 @@ class Worker:
             while not done.wait(LEASE / 4):
                 with suppress(Exception):  # a store that does not answer once is asked again
                     self.store.beat(job)
+                    self.store.attend(self.name)
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
@@ -182,7 +190,7 @@ class Worker:
             thread.join()
 
     def sweep(self) -> int:
-        """Remove files that belong to no clip and to no job that runs; return how many."""
+        """Remove films that belong to no clip and to no job that runs, and pictures that belong to no job; return how many."""
         # in this order, so that a clip that is finished meanwhile is seen in one place or in the other
         there = list(self.clips.glob("*.mp4"))
         running = self.store.page(status=Status.IN_PROGRESS, limit=10_000)
@@ -190,9 +198,20 @@ class Worker:
         kept |= self.store.files(path.name.rpartition("-")[0] for path in there if path.name not in kept)
         strays = [path for path in there if path.name not in kept and not _arrives(path)]
         strays += [part for part in self.clips.glob(".*.part") if part.stat().st_mtime < time.time() - 3 * LEASE]
+        strays += self._pictures_of_none()
         for path in strays:
             path.unlink(missing_ok=True)
         return len(strays)
+
+    def _pictures_of_none(self) -> list[Path]:
+        old = time.time() - ARRIVING_SECONDS  # an import's pictures come before their job
+        there = []
+        for path in self.previews.glob("*"):
+            with suppress(FileNotFoundError):  # its job has been removed just now
+                if path.stat().st_mtime < old:
+                    there.append(path)
+        known = self.store.known(path.stem for path in there)
+        return [path for path in there if path.stem not in known]
 
     def close(self) -> None:
         """Give back the model."""
@@ -208,6 +227,12 @@ def film_of(job: Job) -> str:
     the name too, so that nobody writes over, or takes away, what another has finished.
     """
     return f"{job.id}-{job.attempt}.{hashlib.sha256(str(job.worker).encode()).hexdigest()[:8]}.mp4"
+
+
+def remove_pictures(previews: Path, id: str) -> None:
+    """Remove a job's pictures from the folder of previews."""
+    for suffix in PICTURES:
+        (previews / f"{id}{suffix}").unlink(missing_ok=True)
 
 
 def _arrives(path: Path) -> bool:
