@@ -27,11 +27,10 @@ from unstrung import engine
 from unstrung.errors import UnstrungError
 from unstrung.job import Job, JobError, Status
 from unstrung.jobs.archive import MANIFEST, export_to
-from unstrung.jobs.limits import Allowance
 from unstrung.jobs.restore import import_from
 from unstrung.jobs.store import Store
 from unstrung.jobs.tables import clips, jobs
-from unstrung.jobs.uploads import add_upload, list_uploads
+from unstrung.jobs.uploads import add_upload, list_uploads, take_in
 from unstrung.jobs.worker import Worker
 from unstrung.media.codec import read_clip, read_recipe
 from unstrung.media.vet import Vetted
@@ -59,7 +58,8 @@ def send(store: Store, folder: Path, owner: str) -> None:
     Image.new("RGB", (64, 48), "red").save(folder / "uploads" / "new.png")
     seen = Vetted("image", 64, 48, 1, 1)
     place, new = folder / "uploads", folder / "uploads" / "new.png"
-    add_upload(store, place, new, seen, owner=owner, kind="image", name=None, allowance=Allowance())
+    with store.changing() as connection:
+        add_upload(connection, take_in(place, new, seen, owner=owner, kind="image"))
 
 
 def fill(store: Store, folder: Path) -> None:

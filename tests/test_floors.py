@@ -41,6 +41,7 @@ FLOORS = {
 STARTED = ("unstrung.api", "unstrung.studio")  # doors that the command line starts; else no door knows another
 # what the lower floors may import from outside the standard library; None is anything
 OUTSIDE: dict[int, set[str] | None] = {0: set(), 1: {"numpy", "av", "PIL"}, 2: set()}
+PICKLERS = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 MODULE_NAMES = {path.stem for path in (SRC / "unstrung").glob("*.py")} | {path.name for path in (SRC / "unstrung").glob("*/")}
 
 
@@ -137,6 +138,20 @@ def test_verbs_are_short(path: Path) -> None:
         if isinstance(node, ast.FunctionDef) and any("command" in ast.unparse(d) for d in node.decorator_list):
             body = node.body[-1].end_lineno - node.body[0].lineno + 1  # type: ignore[operator]
             assert body <= 30, f"{node.name} has a body of {body} lines: a verb parses, calls one function, prints."
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_nothing_is_unpickled(path: Path) -> None:
+    """A pickle does what whoever wrote it wants: nobody reads one, nor a file that may hold one."""
+    for name, line in imports(path):
+        assert name.split(".")[0] not in PICKLERS, f"{path.name}:{line}: {name} runs what a file says; use JSON or safetensors."
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            options = {option.arg: ast.unparse(option.value) for option in node.keywords}
+            where = f"{path.name}:{node.lineno}: {ast.unparse(node)}"
+            assert options.get("allow_pickle", "False") == "False", f"{where}: an array needs no pickle."
+            if ast.unparse(node.func) == "torch.load":
+                assert options.get("weights_only") == "True", f"{where}: say weights_only=True."
 
 
 def test_no_familys_name_outside_its_folder() -> None:

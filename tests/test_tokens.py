@@ -115,7 +115,8 @@ def test_scopes_are_held(served: Served) -> None:
         assert refused.value.code == "insufficient_scope" and "'write'" in refused.value.message
     admin = known(served, "boss", "--scope", "read", "--scope", "admin")
     assert admin.videos.retrieve(video.id).id == video.id
-    assert "unknown" not in unstrung(served.folder, "tokens", "create", "x", "--scope", "everything").stdout
+    unknown = unstrung(served.folder, "tokens", "create", "x", "--scope", "everything")
+    assert unknown.returncode == 2 and not unknown.stdout and "read, write, admin" in unknown.stderr
 
 
 def test_a_clip_is_its_makers_alone_until_it_is_published(served: Served) -> None:

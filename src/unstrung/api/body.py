@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import AsyncGenerator, Mapping
@@ -16,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from unstrung.errors import InvalidRequest
 
+JSON, FORM = "application/json", "multipart/form-data"
 MOST_BYTES = 32 * 2**20  # of a body: a data URL may have 20 million characters
 AROUND_BYTES = 2**20  # that a form may have besides its file
 
@@ -23,14 +25,14 @@ AROUND_BYTES = 2**20  # that a form may have besides its file
 async def read_body(request: Request) -> dict[str, Any]:
     """Return a request's fields; raise `InvalidRequest` for what can't be read, and 413 or 415 for what won't be."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
+    if kind in (FORM, "application/x-www-form-urlencoded"):
         await _limited(request)
         try:
             form = await request.form(max_files=8, max_fields=200)
         except (MultiPartException, HTTPException) as error:
             raise InvalidRequest("body", f"The form can't be read: {getattr(error, 'detail', error)}") from None
         return unfold(list(form.multi_items()))
-    if kind not in ("application/json", ""):
+    if kind not in (JSON, ""):
         raise HTTPException(415, f"The body is {kind}; send application/json or multipart/form-data.")
     try:
         fields = json.loads(await _limited(request) or b"{}")
@@ -47,7 +49,7 @@ async def read_upload(request: Request, most: int) -> dict[str, Any]:
     Raises `InvalidRequest` for what can't be read, and 413 or 415 for what won't be. Close the file after use.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "multipart/form-data":
+    if kind != FORM:
         raise HTTPException(415, f"The body is {kind or 'of no type'}; a file is sent as multipart/form-data.")
     too_large = HTTPException(413, f"The file has more than {most} bytes.")
     said = request.headers.get("content-length", "")
@@ -113,12 +115,31 @@ def _put(into: dict[str, Any], key: str, rest: list[str], value: Any) -> None:
         _put(nested, rest[0], rest[1:], value)
 
 
-def takes(model: type[BaseModel], *kinds: str) -> dict[str, Any]:
-    """Return what the OpenAPI document says of a body that is read by hand: JSON and forms, unless other kinds are given."""
+def takes(model: type[BaseModel], *kinds: str, file: str | None = None) -> dict[str, Any]:
+    """Return what the OpenAPI document says of a body that is read by hand: JSON and forms, unless other kinds are given.
+
+    In a form, the field `file` may be one.
+    """
     schema = model.model_json_schema()
     schema = _inlined(schema, schema.pop("$defs", {}))
-    content = {kind: {"schema": schema} for kind in kinds or ("application/json", "multipart/form-data")}
+    content = {kind: {"schema": schema} for kind in kinds or (JSON, FORM)}
+    if file is not None:
+        properties = schema["properties"]
+        may_be = {"anyOf": [{"type": "string", "format": "binary"}, properties[file]]}
+        content[FORM] = {"schema": {**schema, "properties": {**properties, file: may_be}}}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def digest(path: str, fields: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of what is asked for: where, in which words, and with which files."""
+
+    def content(file: UploadFile) -> str:
+        file.file.seek(0)
+        found = hashlib.sha256(file.file.read())
+        file.file.seek(0)
+        return found.hexdigest()
+
+    return hashlib.sha256(json.dumps([path, fields], sort_keys=True, default=content).encode()).hexdigest()
 
 
 Fields = dict[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from starlette.concurrency import run_in_threadpool
@@ -35,8 +35,11 @@ class Bus:
         self._channels: dict[str, _Channel] = {}
         self._watch: asyncio.Task[None] | None = None
 
-    async def stream(self, id: str, heard: int) -> AsyncIterator[str]:
-        """Yield what is said of a job after the event number `heard`, as server-sent events, until it has ended or is gone."""
+    async def stream(self, id: str, heard: int, may: Callable[[], bool]) -> AsyncIterator[str]:
+        """Yield what is said of a job after the event number `heard`, as server-sent events, until it has ended or is gone.
+
+        Whoever may not hear it any more, hears no more.
+        """
         ear: Ear = asyncio.Queue()
         channel = self._channels.setdefault(id, _Channel(heard))
         channel.ears.append(ear)
@@ -53,7 +56,7 @@ class Bus:
                 except TimeoutError:
                     yield ": here\n\n"
                     continue
-                if said is None:
+                if said is None or not await run_in_threadpool(may):
                     return
                 if said.number > heard:
                     heard = said.number

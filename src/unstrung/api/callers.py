@@ -16,6 +16,7 @@ from unstrung.jobs.limits import Allowance
 from unstrung.jobs.tokens import SCOPES, Tokens
 
 WRONG_A_MINUTE = 30  # tokens that don't fit, from one address
+STALE = 0.5  # seconds that somebody may go on to be answered whose token was revoked meanwhile
 MOST_REMEMBERED = 10_000  # addresses and tokens whose pace is kept in mind
 
 Credentials = Annotated[
@@ -86,6 +87,8 @@ class Door:
     def __init__(self, tokens: Tokens, *, guarded: bool) -> None:
         self._tokens, self._guarded = tokens, guarded
         self._rates = Rates()
+        self._valid: frozenset[str] = frozenset()  # names of tokens, as of when
+        self._looked = -STALE
 
     def may(self, scope: str) -> Callable[[Request, Credentials], Caller]:
         """Return a dependency that gives the caller; it raises `Denied`, `Forbidden` or `TooMany`."""
@@ -118,3 +121,12 @@ class Door:
                 raise TooMany(wait, words)
         sees = None if "admin" in token.scopes else token.owner
         return Caller(token.name, token.owner, sees, token.scopes, token.allowance)
+
+    def holds(self, caller: Caller) -> bool:
+        """Say whether somebody who was let in may still be here, as of a moment ago: for answers that go on and on."""
+        if time.monotonic() - self._looked > STALE:
+            tokens = self._tokens.list()
+            self._valid = frozenset(token.name for token in tokens if token.revoked_at is None)
+            self._guarded = self._guarded or bool(tokens)
+            self._looked = time.monotonic()
+        return not self._guarded if caller == HOST else caller.name in self._valid

@@ -10,7 +10,7 @@ from starlette.datastructures import UploadFile
 from unstrung.api.body import BODY, Fields, takes
 from unstrung.api.callers import Caller
 from unstrung.api.desk import Desk
-from unstrung.api.given import keep
+from unstrung.api.given import Intake
 from unstrung.api.schema import Character, CharacterDeleted, CharacterList, CreateCharacter, read_fields
 from unstrung.errors import InvalidRequest, UnstrungError
 from unstrung.jobs.uploads import LONGEST_NAME, Upload, get_upload, list_uploads
@@ -31,7 +31,11 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
         name = read_fields(fields, "name")["name"].strip()
         if not 1 <= len(name) <= LONGEST_NAME:
             raise InvalidRequest("name", f"A character's name has 1 to {LONGEST_NAME} letters.")
-        return _show(keep(desk, video.file.read(), "character", caller, "video", name))
+        with Intake(desk, caller) as sent:
+            character = sent.take(video.file.read(), "character", "video", name)
+            with desk.store.changing() as connection:
+                sent.keep(connection)
+        return _show(character)
 
     @app.get("/v1/videos/characters")
     def list_characters(caller: Caller = reads) -> CharacterList:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 import json
 import threading
 import time
@@ -18,7 +18,7 @@ from unstrung import engine
 from unstrung.api.bus import Bus
 from unstrung.api.callers import Caller, Door
 from unstrung.api.rules import Rules
-from unstrung.api.schema import Asked, Video, video_of
+from unstrung.api.schema import MOST_VARIANTS, Asked, Video, video_of
 from unstrung.card import ModelCard
 from unstrung.errors import UnstrungError
 from unstrung.job import ENDED, Job, Status
@@ -38,6 +38,14 @@ POLL_MS = (250, 5000)  # a client keeps the pace that it hears first
 Variant = Literal["video", "thumbnail", "spritesheet", "preview"]
 
 
+@dataclass(frozen=True)
+class Once:
+    """A request that its caller has given a name, if any, and the digest of its body: sent again, it makes nothing new."""
+
+    key: str | None
+    body: str
+
+
 @dataclass
 class Desk:
     """The store, where files are, who may ask, and what the host has decided."""
@@ -47,6 +55,7 @@ class Desk:
     door: Door
     rules: Rules
     bus: Bus = field(init=False)
+    _secret: bytes = field(init=False)
     vetting: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(VETTED_AT_ONCE))
     _turns: dict[str, Turn] = field(default_factory=dict)
     _since: float = 0.0
@@ -55,44 +64,70 @@ class Desk:
     _forecasting: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.bus = Bus(self.store)
+        self.bus, self._secret = Bus(self.store), self.store.secret()
 
     def asker(self, scope: str) -> Any:
         """Return what a route takes as its caller: somebody who has this scope."""
         return Depends(self.door.may(scope))
 
-    def submit(self, asked: Asked, caller: Caller, *, ids: Sequence[str] | None = None, also: Also | None = None) -> list[Job]:
+    def card(self, model: str | None) -> ModelCard:
+        """Return the card of a model that somebody asks for; raise `UnknownModel`."""
+        model = model or DEFAULT_MODEL
+        return self._cards.get(model) or self._cards.setdefault(model, find_card(model)[0])
+
+    def look(self, asked: Asked, caller: Caller) -> None:
+        """Raise `UnstrungError` where what somebody asks for would be refused now, for what it is or for want of room."""
+        self.store.check_room(self._jobs(asked, caller), caller.allowance)
+
+    def submit(
+        self, asked: Asked, caller: Caller, *, ids: Sequence[str] | None = None, also: Also | None = None, body: str | None = None
+    ) -> list[Job]:
         """Put what somebody asks for into the queue, all or nothing; raise `UnstrungError` where that can't be done.
 
         What `also` does is done in the same transaction. Ids are drawn, unless they are given.
         """
-        model = asked.request.model or DEFAULT_MODEL
-        card = self._cards.get(model) or self._cards.setdefault(model, find_card(model)[0])
-        first = engine.check(asked.request, card).target
+        return self.store.add_all(self._jobs(asked, caller, ids), caller.allowance, also, body)
+
+    def _jobs(self, asked: Asked, caller: Caller, ids: Sequence[str] | None = None) -> list[Job]:
+        first = engine.check(asked.request, self.card(asked.request.model)).target
         assert first.seed is not None
         check_size(first, caller.allowance)
         seeded = [replace(first, seed=(first.seed + i) % 2**63) for i in range(asked.variants)]
         chosen: Sequence[str | None] = ids or [None] * len(seeded)
-        jobs = [
+        return [
             self.store.new_job(
                 asked.request, resolved, id=id, owner=caller.owner, draft=asked.draft, public=asked.public,
                 remixed_from_video_id=asked.remixed_from,
             )
             for resolved, id in zip(seeded, chosen, strict=True)
         ]  # fmt: skip
-        return self.store.add_all(jobs, caller.allowance, also)
 
-    def submit_once(self, asked: Asked, caller: Caller, key: str | None) -> list[Job]:
-        """Do as `submit` does; asked again with the same key, because the answer was lost, give what was made then."""
-        if key is None:
-            return self.submit(asked, caller)
-        ids = [_id_of(caller, key, i) for i in range(asked.variants)]
+    def submit_once(self, asked: Asked, caller: Caller, once: Once, also: Also) -> list[Job]:
+        """Do as `submit` does, under the name that the caller has given the request, if any."""
+        if once.key is None:
+            return self.submit(asked, caller, also=also)
+        ids = [_id_of(self._secret, caller, once.key, i) for i in range(asked.variants)]
         try:
-            return self.submit(asked, caller, ids=ids)
+            return self.submit(asked, caller, ids=ids, also=also, body=once.body)
         except UnstrungError as error:
-            if error.code not in ("id_taken", "over_limit") or self.store.find(ids[0]) is None:
-                raise
-            return [self.store.get(id) for id in ids]
+            if error.code in ("id_taken", "over_limit") and (made := self.made(caller, once)):
+                return made  # the same came twice, at the same moment
+            raise
+
+    def made(self, caller: Caller, once: Once) -> list[Job]:
+        """Return what was made of a request when it came before, because the answer to that was lost.
+
+        Raises `UnstrungError` where it was another request that its caller gave the same name.
+        """
+        if once.key is None:
+            return []
+        found: list[Job] = []
+        while len(found) < MOST_VARIANTS and (job := self.store.find(_id_of(self._secret, caller, once.key, len(found)))):
+            found.append(job)
+        if found and self.store.body_of(found[0].id) not in (None, once.body):
+            words = f"The Idempotency-Key '{once.key}' was sent before with another request: choose another for this one."
+            raise UnstrungError("key_reused", "idempotency_key", words)
+        return found
 
     def show(self, job: Job) -> Video:
         """Return a job in the API's words, with its turn."""
@@ -158,7 +193,7 @@ class Desk:
         return upload
 
 
-def _id_of(caller: Caller, key: str, number: int) -> str:
-    """Return the id that a caller's own key for a request comes to; nobody else's key comes to the same."""
+def _id_of(secret: bytes, caller: Caller, key: str, number: int) -> str:
+    """Return the id that a caller's own key for a request comes to; nobody else's comes to the same, and nobody can tell it."""
     text = json.dumps([caller.owner, key, number])
-    return f"video_{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+    return f"video_{hmac.digest(secret, text.encode(), 'sha256').hex()[:32]}"

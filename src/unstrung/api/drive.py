@@ -16,13 +16,14 @@ from contextlib import suppress
 from itertools import chain
 from typing import Any
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from unstrung.api.callers import Caller
 from unstrung.api.desk import Desk
 from unstrung.api.errors import STATUS, body_of
-from unstrung.api.given import read_conditions
-from unstrung.api.schema import read_create, video_of
+from unstrung.api.given import Intake, read_video
+from unstrung.api.schema import video_of
 from unstrung.errors import InvalidRequest, UnstrungError
 from unstrung.job import Status
 from unstrung.jobs import batches, files
@@ -193,13 +194,16 @@ def _feed(desk: Desk, batch: Batch) -> None:
 
 def _submit(desk: Desk, batch: Batch, line: Line, caller: Caller) -> None:
     """Make a line a job, in the transaction that says that it is one."""
-    fields = dict(line.body)
-    conditions = read_conditions(desk, fields, caller)
-    asked = read_create(fields, desk.rules.aliases, conditions)
-    if asked.variants != 1:
-        raise InvalidRequest("n", f"n is {asked.variants}; a batch's line is one video: write more lines.")
-    id = batches.job_id(batch, line.number)
-    desk.submit(asked, caller, ids=[id], also=lambda connection: batches.take(connection, batch, line.number))
+    with Intake(desk, caller) as sent:
+        asked = read_video(desk, dict(line.body), caller, sent)
+        if asked.variants != 1:
+            raise InvalidRequest("n", f"n is {asked.variants}; a batch's line is one video: write more lines.")
+
+        def also(connection: Connection) -> None:
+            batches.take(connection, batch, line.number)
+            sent.keep(connection)
+
+        desk.submit(asked, caller, ids=[batches.job_id(batch, line.number)], also=also)
 
 
 def _caller(batch: Batch) -> Caller:

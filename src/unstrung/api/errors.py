@@ -18,8 +18,8 @@ from unstrung.errors import UnstrungError
 
 # by our errors' codes; every other one is the request's own fault
 STATUS = {
-    "not_found": 404, "unknown_model": 404, "bad_status": 409, "in_use": 409, "not_ready": 409, "missing_weights": 503,
-    "invalid_api_key": 401, "insufficient_scope": 403, "over_limit": 429, "rate_limited": 429,
+    "not_found": 404, "unknown_model": 404, "bad_status": 409, "in_use": 409, "not_ready": 409, "key_reused": 409,
+    "missing_weights": 503, "invalid_api_key": 401, "insufficient_scope": 403, "over_limit": 429, "rate_limited": 429,
 }  # fmt: skip
 TYPES = {
     401: "authentication_error",
@@ -30,7 +30,7 @@ TYPES = {
 }
 DOCUMENTED: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorEnvelope, "description": HTTPStatus(status).phrase}
-    for status in (400, 401, 403, 404, 409, 413, 415, 421, 429, 503)
+    for status in (400, 401, 403, 404, 409, 413, 415, 421, 429, 500, 503)
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any
 
 from fastapi import FastAPI
@@ -22,4 +23,6 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
     @app.get("/v1/export", response_class=StreamingResponse, responses=TAR)
     def export(caller: Caller = reads) -> StreamingResponse:
         """Get everything that one has: films, recipes, previews and prompts. What was cut off on the way has no manifest."""
-        return StreamingResponse(tar_of(Export(desk.store, desk.folder, caller.sees)), 200, HEADERS, "application/x-tar")
+        pieces = tar_of(Export(desk.store, desk.folder, caller.sees))
+        may = takewhile(lambda _: desk.door.holds(caller), pieces)
+        return StreamingResponse(may, 200, HEADERS, "application/x-tar")

@@ -6,7 +6,6 @@ from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal, cast, get_args
 
 from fastapi import FastAPI, Path, Query, Request
-from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
@@ -14,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from unstrung.api.body import read_upload
 from unstrung.api.callers import Caller
+from unstrung.api.content import PARTS, PartialFile
 from unstrung.api.desk import Desk
 from unstrung.errors import InvalidRequest
 from unstrung.jobs import files
@@ -136,16 +136,15 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
 
     content: dict[int | str, dict[str, Any]] = {
         200: {"content": {kind: {} for kind in (files.LINES_KIND, "image/png", "image/jpeg", "image/webp")}},
-        206: {"description": "Part of it"},
-        416: {"description": "No such part"},
+        **PARTS,
     }  # fmt: skip
 
-    @app.get("/v1/files/{file_id}/content", response_class=FileResponse, responses=content)
-    def download_file(file_id: Id, caller: Caller = reads) -> FileResponse:
+    @app.get("/v1/files/{file_id}/content", response_class=PartialFile, responses=content)
+    def download_file(file_id: Id, caller: Caller = reads) -> PartialFile:
         """Get a file's bytes, or a part of them."""
         file = files.get(desk.store, file_id, caller.sees)
         # under our name for it, not under the client's
-        return FileResponse(open_file(desk, file_id, caller), media_type=file.kind, filename=file.id)
+        return PartialFile(open_file(desk, file_id, caller), media_type=file.kind, filename=file.id)
 
 
 def _keep(desk: Desk, fields: dict[str, Any], caller: Caller) -> StoredFile:

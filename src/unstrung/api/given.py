@@ -11,22 +11,24 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from sqlalchemy import Connection
 from starlette.datastructures import UploadFile
 
 from unstrung.api import fetch
 from unstrung.api.callers import Caller
 from unstrung.api.desk import Desk
 from unstrung.api.files import open_file
-from unstrung.api.schema import model_of
+from unstrung.api.schema import Asked, model_of, read_create
 from unstrung.errors import InvalidRequest, UnstrungError
 from unstrung.job import Status
-from unstrung.jobs.uploads import Upload, add_upload, get_upload
+from unstrung.jobs.uploads import Upload, add_upload, find_upload, get_upload, take_in
 from unstrung.media.vet import sniff, vet
-from unstrung.request import Condition, Request
+from unstrung.request import Condition, Request, check_tasks
 
 MOST_CHARACTERS = 2
 MOST_FETCHED, FETCH_SECONDS = 20 * 2**20, 20.0  # of a picture by its address, where the host fetches any
-EDIT_STRENGTH = 0.6  # of a video that is edited or remixed: it leads, and the words may change it
+EDITED = Condition("video", strength=0.6, kind="video")  # it leads, and the words may change it
+EXTENDED = Condition("video", kind="video")  # it stays as it is, and what is made goes on from it
 READABLE = {"image": "a PNG, JPEG or WebP picture", "video": "an MP4, MOV, WebM or MKV video"}
 
 
@@ -40,14 +42,72 @@ class Source:
     video_id: str | None  # where it was made here
 
 
-def read_conditions(desk: Desk, fields: dict[str, Any], caller: Caller) -> tuple[Condition, ...]:
-    """Take `input_reference` and `characters` out of the fields, keep what was sent, and return what the model is to heed."""
-    conditions = []
-    reference = fields.pop("input_reference", None)
+class Intake:
+    """What is sent with one request: each file is read in a process of its own, and stays if what was asked for was taken.
+
+    A context: what was not kept by the end of it is gone again.
+    """
+
+    def __init__(self, desk: Desk, caller: Caller) -> None:
+        self.desk, self.caller = desk, caller
+        self.folder = desk.folder / "uploads"
+        self.taken: list[Upload] = []
+
+    def __enter__(self) -> Intake:
+        """Begin."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the files that nobody has asked to keep, or that could not be kept."""
+        for upload in self.taken:
+            if find_upload(self.desk.store, upload.id) is None:
+                (self.folder / upload.file).unlink(missing_ok=True)
+
+    def take(self, data: bytes, kind: str, field: str, name: str | None = None) -> Upload:
+        """Read what was sent, and write that anew; raise `InvalidRequest` for what can't be read."""
+        wanted = "image" if kind == "image" else "video"
+        found = sniff(data[:12])
+        if found is None or found[0] != wanted:
+            raise InvalidRequest(field, f"{field} is not {READABLE[wanted]}.", code="unsupported_media")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.desk.vetting, TemporaryDirectory(dir=self.folder, prefix=".vet-") as place:
+            source, target = Path(place) / f"sent{found[1]}", Path(place) / f"kept{'.png' if wanted == 'image' else '.mp4'}"
+            source.write_bytes(data)
+            try:
+                vetted = vet(source, target)
+            except UnstrungError as error:
+                raise InvalidRequest(field, error.message, code=error.code) from None
+            upload = take_in(self.folder, target, vetted, owner=self.caller.owner, kind=kind, name=name)
+        self.taken.append(upload)
+        return upload
+
+    def keep(self, connection: Connection) -> None:
+        """Keep what was taken, in the transaction that keeps what it is for; raise `OverLimit` where there is no room."""
+        for upload in self.taken:
+            add_upload(connection, upload, self.caller.allowance)
+
+
+def read_video(desk: Desk, fields: dict[str, Any], caller: Caller, sent: Intake) -> Asked:
+    """Read what a video is asked for with, pictures and characters too.
+
+    A picture is opened only where everything else would do: what is refused anyway costs nothing.
+    """
+    reference, listed = fields.pop("input_reference", None), fields.pop("characters", None)
+    asked = read_create(fields, desk.rules.aliases)
+    conditions = _characters(desk, listed or [], asked.request.prompt, caller)
     if reference is not None:
-        upload = keep(desk, _read(desk, reference, caller), "image", caller, "input_reference")
-        conditions.append(Condition(upload.id))
-    listed = fields.pop("characters", None) or []
+        desk.look(_with(asked, (Condition("upload"), *conditions)), caller)
+        upload = sent.take(_read(desk, reference, caller), "image", "input_reference")
+        conditions = (Condition(upload.id), *conditions)
+    return _with(asked, conditions)
+
+
+def _with(asked: Asked, conditions: tuple[Condition, ...]) -> Asked:
+    return replace(asked, request=replace(asked.request, conditions=conditions))
+
+
+def _characters(desk: Desk, listed: Any, prompt: str, caller: Caller) -> tuple[Condition, ...]:
+    conditions = []
     if not isinstance(listed, list) or len(listed) > MOST_CHARACTERS:
         words = f"characters must be a list of at most {MOST_CHARACTERS}, each like {{'id': 'char_...'}}."
         raise InvalidRequest("characters", words)
@@ -58,25 +118,24 @@ def read_conditions(desk: Desk, fields: dict[str, Any], caller: Caller) -> tuple
         character = get_upload(desk.store, id, caller.sees)
         if character.kind != "character":
             raise InvalidRequest("characters", f"'{id}' is no character.")
-        prompt = fields.get("prompt")
-        if character.name and isinstance(prompt, str) and character.name.lower() not in prompt.lower():
+        if character.name and character.name.lower() not in prompt.lower():
             words = f"The prompt does not speak of '{character.name}': a character appears where its name does."
             raise InvalidRequest("prompt", words)
         conditions.append(Condition(character.id, kind="character"))
     return tuple(conditions)
 
 
-def read_source(desk: Desk, fields: dict[str, Any], caller: Caller) -> Source:
-    """Take `video` out of the fields: a file, or a finished video by its id, alone or in an object."""
+def read_source(desk: Desk, fields: dict[str, Any], caller: Caller, sent: Intake, task: Condition) -> Source:
+    """Take `video` out of the fields: a file, or a finished video by its id, alone or in an object; `task` says what for."""
     value = fields.pop("video", None)
     if value is None:
         raise InvalidRequest("video", "Which video? Send a file, or the id of one.", code="missing_required_parameter")
     name = fields.pop("model", None)
     if isinstance(value, UploadFile):
-        upload = keep(desk, value.file.read(), "video", caller, "video")
-        request = Request(
-            "", model=model_of(name, desk.rules.aliases), width=even(upload.width), height=even(upload.height), fps=upload.fps
-        )
+        request = Request("", model=model_of(name, desk.rules.aliases), conditions=(task,))
+        check_tasks(request, desk.card(request.model))  # before the file is opened
+        upload = sent.take(value.file.read(), "video", "video")
+        request = replace(request, width=even(upload.width), height=even(upload.height), fps=upload.fps, conditions=())
         return Source(upload.id, request, upload.num_frames / upload.fps, None)
     id = value.get("id") if isinstance(value, Mapping) else value
     if not isinstance(id, str):
@@ -93,40 +152,20 @@ def video_source(desk: Desk, id: str, caller: Caller) -> Source:
     if clip is None or job.status is not Status.COMPLETED:
         raise UnstrungError("not_ready", "video", f"Video {id} is {job.status}: only a finished one can be gone on from.")
     out = clip.recipe.output
-    request = replace(job.request, width=out["width"], height=out["height"], fps=out["fps"], num_frames=None, conditions=())
+    request = replace(
+        job.request, width=out["width"], height=out["height"], fps=out["fps"], num_frames=None, conditions=(), seed=None
+    )
     return Source(id, request, out["num_frames"] / out["fps"], id)
 
 
-def edited(source: Source, prompt: str) -> Request:
-    """Return the request for a source as other words have it."""
-    leads = Condition(source.id, strength=EDIT_STRENGTH, kind="video")
-    return replace(source.request, prompt=prompt, seconds=source.seconds, conditions=(leads,))
+def edited(source: Source) -> Request:
+    """Return the request for a source, to be said in other words."""
+    return replace(source.request, seconds=source.seconds, conditions=(replace(EDITED, source=source.id),))
 
 
-def extended(source: Source, prompt: str, seconds: float) -> Request:
+def extended(source: Source, seconds: float) -> Request:
     """Return the request for a source with so many seconds more."""
-    begins = Condition(source.id, kind="video")
-    return replace(source.request, prompt=prompt, seconds=source.seconds + seconds, conditions=(begins,))
-
-
-def keep(desk: Desk, data: bytes, kind: str, caller: Caller, field: str, name: str | None = None) -> Upload:
-    """Read what was sent in a process of its own, and keep what that wrote; raise `UnstrungError` for what can't be read."""
-    wanted = "image" if kind == "image" else "video"
-    found = sniff(data[:12])
-    if found is None or found[0] != wanted:
-        raise InvalidRequest(field, f"{field} is not {READABLE[wanted]}.", code="unsupported_media")
-    folder = desk.folder / "uploads"
-    folder.mkdir(parents=True, exist_ok=True)
-    with desk.vetting, TemporaryDirectory(dir=folder, prefix=".vet-") as place:
-        source, target = Path(place) / f"sent{found[1]}", Path(place) / f"kept{'.png' if wanted == 'image' else '.mp4'}"
-        source.write_bytes(data)
-        try:
-            vetted = vet(source, target)
-        except UnstrungError as error:
-            raise InvalidRequest(field, error.message, code=error.code) from None
-        return add_upload(
-            desk.store, folder, target, vetted, owner=caller.owner, kind=kind, name=name, allowance=caller.allowance
-        )
+    return replace(source.request, seconds=source.seconds + seconds, conditions=(replace(EXTENDED, source=source.id),))
 
 
 def _read(desk: Desk, reference: Any, caller: Caller) -> bytes:

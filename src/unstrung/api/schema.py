@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 from unstrung.errors import InvalidRequest
 from unstrung.job import Job, Status
 from unstrung.jobs.queue import Turn
-from unstrung.request import DEFAULT_MODEL, Condition, Lora, Request
+from unstrung.request import DEFAULT_MODEL, Lora, Request
 
 # what programs ask for that were written for the hosted service
 HOSTED = ("sora-2", "sora-2-pro", "sora-2-2025-10-06", "sora-2-pro-2025-10-06", "sora-2-2025-12-08")
@@ -26,8 +26,8 @@ DEFAULT_SECONDS, DEFAULT_SIZE = "4", "720x1280"
 
 MOST_VARIANTS = 16
 
-WHOLE = ("seed", "num_inference_steps", "fps", "num_frames", "width", "height")
-FIELDS = ("prompt", "model", "seconds", "size", "negative_prompt", "guidance_scale", "draft", "public", "lora", "n", *WHOLE)
+CHOICES = ("prompt", "negative_prompt", "seed", "num_inference_steps", "guidance_scale", "lora", "n", "draft", "public")
+SHAPE = ("model", "seconds", "size", "width", "height", "num_frames", "fps")
 
 
 Wire = Literal["queued", "in_progress", "completed", "failed"]
@@ -134,27 +134,35 @@ class LoraChoice(BaseModel):
     scale: float = 1.0
 
 
-class RemixVideo(BaseModel):
-    """What a finished video is made anew with."""
+class Choices(BaseModel):
+    """What can be said of every video; only `prompt` is required."""
 
     prompt: str
+    negative_prompt: str | None = None
+    seed: int | None = None
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    lora: str | LoraChoice | list[LoraChoice] | None = None
+    n: int = Field(1, description="how many, each with a seed of its own")
+    draft: bool = Field(False, description="a quick try, which goes before finals within reason")
+    public: bool = Field(False, description="let everybody who may ask here see it")
 
 
-class EditVideo(BaseModel):
+class RemixVideo(Choices):
+    """What a finished video is made anew with; what is not said is as it was, but for the seed."""
+
+
+class EditVideo(Choices):
     """A video and the words that change it; in a form `video` may be a file."""
 
-    prompt: str
     video: Reference | str
     model: str | None = Field(None, description="default: the model that made the video")
 
 
-class ExtendVideo(BaseModel):
+class ExtendVideo(EditVideo):
     """A video and how it goes on; in a form `video` may be a file."""
 
-    prompt: str
     seconds: str | float = Field(description="how much longer it gets")
-    video: Reference | str
-    model: str | None = Field(None, description="default: the model that made the video")
 
 
 class CreateCharacter(BaseModel):
@@ -188,27 +196,18 @@ class CharacterList(BaseModel):
     data: list[Character]
 
 
-class CreateVideo(BaseModel):
+class CreateVideo(Choices):
     """What a video is asked for with; only `prompt` is required. As JSON, or as form data."""
 
-    prompt: str
     model: str = Field("sora-2", description="a model of this host; the hosted service's names stand for the host's choice")
     seconds: str | float = DEFAULT_SECONDS
     size: str = Field(DEFAULT_SIZE, description="width and height in pixels, as 1280x720")
-    negative_prompt: str | None = None
-    seed: int | None = None
-    num_inference_steps: int | None = None
-    guidance_scale: float | None = None
-    fps: int | None = None
-    num_frames: int | None = Field(None, description="instead of `seconds`")
     width: int | None = Field(None, description="with `height`, instead of `size`")
     height: int | None = None
+    num_frames: int | None = Field(None, description="instead of `seconds`")
+    fps: int | None = None
     input_reference: InputReference | None = Field(None, description="the first frame; in a form also a file, PNG, JPEG or WebP")
     characters: list[Reference] | None = Field(None, description="at most two, whose names the prompt must speak of")
-    lora: str | LoraChoice | list[LoraChoice] | None = None
-    n: int = Field(1, description="how many, each with a seed of its own")
-    draft: bool = Field(False, description="a quick try, which goes before finals within reason")
-    public: bool = Field(False, description="let everybody who may ask here see it")
 
 
 @dataclass(frozen=True)
@@ -222,16 +221,10 @@ class Asked:
     remixed_from: str | None = None
 
 
-def read_create(fields: Mapping[str, Any], aliases: Mapping[str, str], conditions: tuple[Condition, ...] = ()) -> Asked:
+def read_create(fields: Mapping[str, Any], aliases: Mapping[str, str]) -> Asked:
     """Read what a video is asked for with; form data has text for numbers. Raises `InvalidRequest`."""
-    for name in fields:
-        if name not in FIELDS:
-            near = difflib.get_close_matches(name, FIELDS, n=1)
-            hint = f"; did you mean '{near[0]}'" if near else f"; known are: {', '.join(FIELDS)}"
-            raise InvalidRequest(name, f"'{name}' is not a field of a video{hint}.", code="unknown_parameter")
-    if not isinstance(fields.get("prompt"), str):
-        raise InvalidRequest("prompt", "A video needs a prompt: say what you want to see.", code="missing_required_parameter")
-    whole = {name: _whole(name, fields[name]) for name in WHOLE if fields.get(name) is not None}
+    _check_known(fields, (*CHOICES, *SHAPE))
+    whole: dict[str, Any] = {name: _whole(name, fields[name]) for name in SHAPE[3:] if fields.get(name) is not None}
     if ("width" in whole) != ("height" in whole):
         missing = "height" if "width" in whole else "width"
         raise InvalidRequest(missing, f"{missing} is missing: give width and height, or size.")
@@ -240,17 +233,42 @@ def read_create(fields: Mapping[str, Any], aliases: Mapping[str, str], condition
     seconds = None
     if "num_frames" not in whole or fields.get("seconds") is not None:
         seconds = _number("seconds", fields.get("seconds") or DEFAULT_SECONDS)
-    guidance = fields.get("guidance_scale")
-    asked = {
-        **whole, "prompt": fields["prompt"], "negative_prompt": fields.get("negative_prompt"), "seconds": seconds,
-        "model": model_of(fields.get("model"), aliases),
-        "guidance_scale": None if guidance is None else _number("guidance_scale", guidance),
-    }  # fmt: skip
-    request = replace(Request.from_dict(asked), conditions=conditions, loras=_loras(fields.get("lora")))
-    variants = _whole("n", fields.get("n") or 1)
+    return _chosen(Request("", model=model_of(fields.get("model"), aliases), seconds=seconds, **whole), fields)
+
+
+def read_change(fields: Mapping[str, Any], request: Request, remixed_from: str | None) -> Asked:
+    """Read how a video is to be made from another, whose request this is; what is not said stays. Raises `InvalidRequest`."""
+    _check_known(fields, CHOICES)
+    return replace(_chosen(request, fields), remixed_from=remixed_from)
+
+
+def _check_known(fields: Mapping[str, Any], known: Sequence[str]) -> None:
+    for name in fields:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean '{near[0]}'" if near else f"; known are: {', '.join(known)}"
+            raise InvalidRequest(name, f"'{name}' is not a field here{hint}.", code="unknown_parameter")
+    if not isinstance(fields.get("prompt"), str):
+        raise InvalidRequest("prompt", "A video needs a prompt: say what you want to see.", code="missing_required_parameter")
+
+
+def _chosen(request: Request, fields: Mapping[str, Any]) -> Asked:
+    """Return a request with all that is said of it."""
+    said = {name: fields[name] for name in CHOICES if fields.get(name) is not None}
+    chosen: dict[str, Any] = {name: said[name] for name in ("prompt", "negative_prompt") if name in said}
+    if not isinstance(said.get("negative_prompt", ""), str):
+        raise InvalidRequest("negative_prompt", f"negative_prompt is {said['negative_prompt']!r}; it must be text.")
+    chosen |= {name: _whole(name, said[name]) for name in ("seed", "num_inference_steps") if name in said}
+    if "guidance_scale" in said:
+        chosen["guidance_scale"] = _number("guidance_scale", said["guidance_scale"])
+    if "lora" in said:
+        chosen["loras"] = _loras(said["lora"])
+    variants = _whole("n", said.get("n", 1))
     if not 1 <= variants <= MOST_VARIANTS:
         raise InvalidRequest("n", f"n is {variants}; it must be from 1 to {MOST_VARIANTS}.")
-    return Asked(request, _yes("draft", fields.get("draft") or False), _yes("public", fields.get("public") or False), variants)
+    return Asked(
+        replace(request, **chosen), _yes("draft", said.get("draft", False)), _yes("public", said.get("public", False)), variants
+    )
 
 
 def read_fields(fields: Mapping[str, Any], *required: str) -> dict[str, str]:
@@ -276,7 +294,7 @@ def read_seconds(value: Any) -> float:
 def _loras(value: Any) -> tuple[Lora, ...]:
     """Read adapters by name, alone or as a list of {name, scale}."""
     loras = []
-    for item in value if isinstance(value, list) else [] if value is None else [value]:
+    for item in value if isinstance(value, list) else [value]:
         item = {"name": item} if isinstance(item, str) else item
         if not isinstance(item, Mapping) or not isinstance(item.get("name"), str) or not set(item) <= {"name", "scale"}:
             raise InvalidRequest("lora", f"lora is {item!r}; it must be a name, or like {{'name': ..., 'scale': 1.0}}.")

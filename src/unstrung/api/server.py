@@ -50,4 +50,21 @@ def create_app(store: Store, folder: Path, rules: Rules, *, workers: Callable[[]
         """Say that the server and its store answer."""
         return {"status": "paused" if desk.store.paused() else "ok", "version": __version__}
 
+    _tell_no_422(app)
     return app
+
+
+def _tell_no_422(app: FastAPI) -> None:
+    """Leave out of the document what the framework would answer by itself: here what is wrong is a 400, in the envelope."""
+    document = app.openapi
+
+    def told() -> dict[str, Any]:
+        found = document()
+        for route in found["paths"].values():
+            for operation in route.values():
+                operation["responses"].pop("422", None)
+        for name in ("HTTPValidationError", "ValidationError"):
+            found["components"]["schemas"].pop(name, None)
+        return found
+
+    app.openapi = told  # type: ignore[method-assign]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Header, Path, Query, Response
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi import Depends, FastAPI, Header, Path, Query, Response
+from fastapi import Request as HttpRequest
+from fastapi.responses import StreamingResponse
 
-from unstrung.api.body import BODY, Fields, takes
+from unstrung.api.body import BODY, Fields, digest, takes
 from unstrung.api.callers import Caller
-from unstrung.api.desk import Desk, Variant
-from unstrung.api.given import edited, extended, read_conditions, read_source, video_source
+from unstrung.api.content import PARTS, PartialFile
+from unstrung.api.desk import Desk, Once, Variant
+from unstrung.api.given import EDITED, EXTENDED, Intake, edited, extended, read_source, read_video, video_source
 from unstrung.api.schema import (
     Asked,
     CreateVideo,
@@ -21,8 +24,7 @@ from unstrung.api.schema import (
     Video,
     VideoDeleted,
     VideoList,
-    read_create,
-    read_fields,
+    read_change,
     read_seconds,
 )
 from unstrung.errors import UnstrungError
@@ -46,41 +48,55 @@ def _add_makers(app: FastAPI, desk: Desk) -> None:
     """Add the routes that ask for videos."""
     writes = desk.asker("write")  # before the body in each signature: who may not ask is not read
 
-    def submit(asked: Asked, response: Response, caller: Caller, key: str | None) -> Video:
-        jobs = desk.submit_once(asked, caller, key)
+    def once(request: HttpRequest, fields: Fields = BODY, key: Key = None) -> Once:
+        return Once(key, digest(request.url.path, fields) if key else "")
+
+    named = Depends(once)
+
+    def submit(read: Callable[[Intake], Asked], response: Response, caller: Caller, once: Once) -> Video:
+        jobs = desk.made(caller, once)
+        if not jobs:
+            with Intake(desk, caller) as sent:
+                jobs = desk.submit_once(read(sent), caller, once, sent.keep)
         response.headers["openai-poll-after-ms"] = desk.poll_after(jobs[0])
         video = desk.show(jobs[0])
         if len(jobs) > 1:
             video.unstrung.variants = [job.id for job in jobs]
         return video
 
-    @app.post("/v1/videos", openapi_extra=takes(CreateVideo))
-    def create_video(response: Response, key: Key = None, caller: Caller = writes, fields: Fields = BODY) -> Video:
+    @app.post("/v1/videos", openapi_extra=takes(CreateVideo, file="input_reference"))
+    def create_video(response: Response, caller: Caller = writes, fields: Fields = BODY, once: Once = named) -> Video:
         """Ask for a video, or with `n` for several, of which the first is told."""
-        conditions = read_conditions(desk, fields, caller)
-        return submit(read_create(fields, desk.rules.aliases, conditions), response, caller, key)
+        return submit(lambda sent: read_video(desk, fields, caller, sent), response, caller, once)
 
-    @app.post("/v1/videos/edits", openapi_extra=takes(EditVideo))
-    def edit_video(response: Response, key: Key = None, caller: Caller = writes, fields: Fields = BODY) -> Video:
+    @app.post("/v1/videos/edits", openapi_extra=takes(EditVideo, file="video"))
+    def edit_video(response: Response, caller: Caller = writes, fields: Fields = BODY, once: Once = named) -> Video:
         """Have a video, sent or made here, as other words say it."""
-        source = read_source(desk, fields, caller)
-        prompt = read_fields(fields, "prompt")["prompt"]
-        return submit(Asked(edited(source, prompt), remixed_from=source.video_id), response, caller, key)
 
-    @app.post("/v1/videos/extensions", openapi_extra=takes(ExtendVideo))
-    def extend_video(response: Response, key: Key = None, caller: Caller = writes, fields: Fields = BODY) -> Video:
+        def read(sent: Intake) -> Asked:
+            source = read_source(desk, fields, caller, sent, EDITED)
+            return read_change(fields, edited(source), source.video_id)
+
+        return submit(read, response, caller, once)
+
+    @app.post("/v1/videos/extensions", openapi_extra=takes(ExtendVideo, file="video"))
+    def extend_video(response: Response, caller: Caller = writes, fields: Fields = BODY, once: Once = named) -> Video:
         """Have a video, sent or made here, go on for some seconds more."""
-        seconds = read_seconds(fields.pop("seconds", None))
-        source = read_source(desk, fields, caller)
-        prompt = read_fields(fields, "prompt")["prompt"]
-        return submit(Asked(extended(source, prompt, seconds), remixed_from=source.video_id), response, caller, key)
+
+        def read(sent: Intake) -> Asked:
+            seconds = read_seconds(fields.pop("seconds", None))
+            source = read_source(desk, fields, caller, sent, EXTENDED)
+            return read_change(fields, extended(source, seconds), source.video_id)
+
+        return submit(read, response, caller, once)
 
     @app.post("/v1/videos/{video_id}/remix", openapi_extra=takes(RemixVideo))
-    def remix_video(video_id: Id, response: Response, key: Key = None, caller: Caller = writes, fields: Fields = BODY) -> Video:
+    def remix_video(
+        video_id: Id, response: Response, caller: Caller = writes, fields: Fields = BODY, once: Once = named
+    ) -> Video:
         """Have a finished video as other words say it."""
-        prompt = read_fields(fields, "prompt")["prompt"]
         source = video_source(desk, video_id, caller)
-        return submit(Asked(edited(source, prompt), remixed_from=video_id), response, caller, key)
+        return submit(lambda _: read_change(fields, edited(source), video_id), response, caller, once)
 
 
 def _add_videos(app: FastAPI, desk: Desk) -> None:
@@ -115,18 +131,14 @@ def _add_videos(app: FastAPI, desk: Desk) -> None:
         desk.remove(video_id, caller)
         return VideoDeleted(id=video_id)
 
-    content: Answers = {
-        200: {"content": {"video/mp4": {}, "image/webp": {}, "image/jpeg": {}, "image/png": {}}},
-        206: {"description": "Part of it"},
-    }
+    kinds: dict[str, Any] = {"video/mp4": {}, "image/webp": {}, "image/jpeg": {}, "image/png": {}}
+    content: Answers = {200: {"content": kinds}, **PARTS}
 
-    @app.get(
-        "/v1/videos/{video_id}/content", response_class=FileResponse, responses={**content, 416: {"description": "No such part"}}
-    )
-    def download_content(video_id: Id, variant: Variant = "video", caller: Caller = reads) -> FileResponse:
+    @app.get("/v1/videos/{video_id}/content", response_class=PartialFile, responses=content)
+    def download_content(video_id: Id, variant: Variant = "video", caller: Caller = reads) -> PartialFile:
         """Get a finished video's file, or a part of it."""
         path, kind = desk.file(video_id, variant, caller)
-        return FileResponse(path, media_type=kind, filename=f"{video_id}{path.suffix}", content_disposition_type="inline")
+        return PartialFile(path, media_type=kind, filename=f"{video_id}{path.suffix}", content_disposition_type="inline")
 
 
 def _add_extras(app: FastAPI, desk: Desk) -> None:
@@ -173,4 +185,5 @@ def _add_extras(app: FastAPI, desk: Desk) -> None:
     ) -> StreamingResponse:
         """Hear what happens to a video until it ends, from the beginning or from where one was cut off."""
         desk.store.get(video_id, caller.sees, or_public=True)
-        return StreamingResponse(desk.bus.stream(video_id, last_event_id), media_type="text/event-stream")
+        told = desk.bus.stream(video_id, last_event_id, lambda: desk.door.holds(caller))
+        return StreamingResponse(told, media_type="text/event-stream")

@@ -40,7 +40,7 @@ from unstrung.jobs.archive import (
     sync,
 )
 from unstrung.jobs.store import Store, StoredClip
-from unstrung.jobs.uploads import LONGEST_NAME, Upload, bring_upload, find_upload
+from unstrung.jobs.uploads import LONGEST_NAME, Upload, add_upload, find_upload
 from unstrung.recipe import Recipe
 from unstrung.request import Request
 
@@ -230,7 +230,8 @@ class _Taking:
     def take_upload(self, upload: Upload, sha256: str) -> None:
         """Put what was sent in its place, and then into the store."""
         self._copy(f"uploads/{upload.file}", self.uploads / upload.file, sha256)
-        bring_upload(self.store, upload)
+        with self.store.changing() as connection:
+            add_upload(connection, upload)
 
     def finish(self) -> None:
         """Add the jobs whose files are in their places."""

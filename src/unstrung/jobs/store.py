@@ -26,7 +26,7 @@ from unstrung.job import ENDED, MOVES, Job, JobError, Status
 from unstrung.jobs import migrations, queue, webhooks
 from unstrung.jobs.database import Database
 from unstrung.jobs.limits import DAY, Allowance, check_amount, check_size, check_storage
-from unstrung.jobs.tables import clips, events, is_now, is_public, jobs, settings, timings, usage, workers
+from unstrung.jobs.tables import clips, events, is_now, is_public, jobs, keyed, settings, timings, usage, workers
 from unstrung.jobs.timing import UNKNOWN_SECONDS, Timing
 from unstrung.recipe import Recipe
 from unstrung.request import Request
@@ -118,10 +118,13 @@ class Store:
         """Put a new job into the queue; raise `OverLimit`, and `UnstrungError` where its id is taken."""
         return self.add_all([job], allowance)[0]
 
-    def add_all(self, new: Sequence[Job], allowance: Allowance | None = None, also: Also | None = None) -> list[Job]:
+    def add_all(
+        self, new: Sequence[Job], allowance: Allowance | None = None, also: Also | None = None, body: str | None = None
+    ) -> list[Job]:
         """Put new jobs into the queue, all or none; raise `OverLimit`, and `UnstrungError` where an id is taken.
 
-        What `also` does is done in the same transaction: both, or where it raises, neither.
+        What `also` does is done in the same transaction: both, or where it raises, neither. With `body`, the digest of what
+        was asked for, the jobs are found again by `body_of`.
         """
         if allowance is not None:
             self._check_storage(new[0].owner, allowance)
@@ -138,7 +141,20 @@ class Store:
                 except IntegrityError:
                     raise UnstrungError("id_taken", "id", f"There is a job '{job.id}' already.") from None
                 _say(connection, job.id, 1, "state", {"status": job.status})
+                if body is not None:
+                    connection.execute(insert(keyed).values(job_id=job.id, body=body))
         return list(new)
+
+    def check_room(self, new: Sequence[Job], allowance: Allowance) -> None:
+        """Raise `OverLimit` where new jobs would be refused now; only adding them says for sure."""
+        with self.reading() as connection:
+            check_storage(connection, new[0].owner, allowance)
+            check_amount(connection, new[0], allowance)
+
+    def body_of(self, id: str) -> str | None:
+        """Return the digest of what a job was asked for with; None where none was kept."""
+        with self.reading() as connection:
+            return connection.execute(select(keyed.c.body).where(keyed.c.job_id == id)).scalar_one_or_none()
 
     def _check_storage(self, owner: str | None, allowance: Allowance) -> None:
         # a job that is added takes no room yet, so that this may be asked outside the transaction that adds it
@@ -177,6 +193,8 @@ class Store:
             query = query.where(is_now(status))
         if after is not None:
             seen = self.get(after, owner, or_public=public)
+            if public and not seen.public:  # of others' own videos nobody is told, not even that they are there
+                raise NotFound(after)
             # compared as a pair, which both databases find in the index by one search
             place, last = tuple_(c.created_at, c.id), tuple_(seen.created_at, seen.id)
             query = query.where(place < last if newest_first else place > last)
@@ -246,7 +264,7 @@ class Store:
         with self.changing() as connection:
             if not connection.execute(delete(jobs).where(jobs.c.id == id, ended)).rowcount:
                 raise UnstrungError("bad_status", "status", f"Job {id} waits or is being made: cancel it first.")
-            for table in (clips, events):
+            for table in (clips, events, keyed):
                 connection.execute(delete(table).where(table.c.job_id == id))
         return clip
 
@@ -335,6 +353,13 @@ class Store:
         """Say whether the queue is paused."""
         with self.reading() as connection:
             return _setting(connection, "paused") == "yes"
+
+    def secret(self) -> bytes:
+        """Return what this store alone knows, for ids that others must not be able to derive."""
+        with self.reading() as connection:
+            found = _setting(connection, "secret")
+        assert found
+        return bytes.fromhex(found)
 
     def turns(self, now: float | None = None) -> list[queue.Turn]:
         """Return who is next, and when, for all that wait; times are guesses from measured ones.

@@ -47,6 +47,8 @@ usage = Table(
 
 workers = Table("workers", metadata, Column("name", Text, primary_key=True), Column("seen_at", Double, nullable=False))
 
+keyed = Table("keyed", metadata, Column("job_id", Text, primary_key=True), Column("body", Text, nullable=False))
+
 uploads = Table(
     "uploads", metadata,
     Column("id", Text, primary_key=True), Column("owner", Text), Column("kind", Text, nullable=False), Column("name", Text),

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select
 
 from unstrung.errors import UnstrungError
 from unstrung.jobs.limits import Allowance, check_storage
@@ -44,33 +44,21 @@ STALE = 3600.0  # seconds after which nobody is writing a file any more
 PREFIXES = {"image": "upload", "video": "upload", "character": "char"}
 
 
-def add_upload(
-    store: Store,
-    folder: Path,
-    written: Path,
-    vetted: Vetted,
-    *,
-    owner: str | None,
-    kind: str,
-    name: str | None,
-    allowance: Allowance,
-) -> Upload:
-    """Take a vetted file into a folder; raise `OverLimit` where its owner has no room for it."""
+def take_in(folder: Path, written: Path, vetted: Vetted, *, owner: str | None, kind: str, name: str | None = None) -> Upload:
+    """Take a vetted file into a folder under a new id; it is swept away one day unless `add_upload` follows."""
     upload = Upload(
         f"{PREFIXES[kind]}_{secrets.token_hex(16)}", owner, kind, name, written.stat().st_size, vetted.width, vetted.height,
         vetted.num_frames, vetted.fps, time.time(),
     )  # fmt: skip
-    with store.changing() as connection:
-        check_storage(connection, owner, allowance, upload.bytes)
-        connection.execute(insert(uploads).values(asdict(upload)))
-        written.rename(folder / upload.file)  # a row always has its file; a file without a row is swept away
+    written.rename(folder / upload.file)  # before its row: a row always has its file
     return upload
 
 
-def bring_upload(store: Store, upload: Upload) -> None:
-    """Add an upload as it was elsewhere, whose file is in its place."""
-    with store.changing() as connection:
-        connection.execute(insert(uploads).values(asdict(upload)))
+def add_upload(connection: Connection, upload: Upload, allowance: Allowance | None = None) -> None:
+    """Add an upload whose file is in its place; raise `OverLimit` where its owner has no room for it."""
+    if allowance is not None:
+        check_storage(connection, upload.owner, allowance, upload.bytes)
+    connection.execute(insert(uploads).values(asdict(upload)))
 
 
 def sweep_uploads(store: Store, folder: Path, now: float) -> int:

@@ -1,4 +1,4 @@
-"""What owners have used lately, whatever became of the jobs since; and who is there to work."""
+"""What owners have used lately, whatever became of the jobs since; who is there to work; what was asked for under a key."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ STATEMENTS = (
     "CREATE INDEX usage_by_time ON usage (at, owner, work)",
     "CREATE INDEX usage_of_owner ON usage (owner, at, seconds)",
     "CREATE TABLE workers (name TEXT PRIMARY KEY, seen_at DOUBLE PRECISION NOT NULL)",
+    # of a job that its maker's own key names, the SHA-256 of what was asked for
+    "CREATE TABLE keyed (job_id TEXT PRIMARY KEY, body TEXT NOT NULL)",
 )
 
 

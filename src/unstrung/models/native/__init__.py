@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ from unstrung.diffusion.sigmas import SCHEDULES
 
 if TYPE_CHECKING:
     from unstrung.models.native.pipeline import NativePipeline
+
+# OpenVINO tells an analytics service of its use where this package is there; where it seems not to be, it tells nobody
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 FOLDER = Path(__file__).parent / "weights"
 
