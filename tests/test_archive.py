@@ -476,3 +476,44 @@ def test_over_http_everybody_gets_their_own(tmp_path: Path) -> None:
             server.client.get("/export", cast_to=object)
     finally:
         server.stop()
+
+
+def test_a_character_comes_along_and_plays_again(tmp_path: Path) -> None:
+    def starring(client: openai.OpenAI, id: str | None) -> str:
+        more = {"seed": 5, "fps": 8, "characters": [{"id": id}]}
+        video = client.videos.create_and_poll(**{**SMALL, "prompt": "Pingo runs", "extra_body": more}, poll_interval_ms=100)
+        assert video.status == "completed", video.error
+        client.videos.download_content(video.id).write_to_file(tmp_path / f"{video.id}.mp4")
+        return video.id
+
+    here, there = tmp_path / "here", tmp_path / "there"
+    server = Served(here)
+    try:
+        first = server.client.videos.create_and_poll(**SMALL, poll_interval_ms=100)
+        film = server.client.videos.download_content(first.id).read()
+        pingo = server.client.videos.create_character(name="Pingo", video=film)
+        before = starring(server.client, pingo.id)
+        unstrung(here, "export", tmp_path / "all.tar")
+    finally:
+        server.stop()
+    took = json.loads(unstrung(there, "import", tmp_path / "all.tar", "--json"))
+    assert (took["jobs"], took["clips"], took["uploads"]) == (2, 2, 1)
+    again = Served(there)
+    try:
+        client = again.client
+        assert client.videos.get_character(pingo.id or "").to_dict() == pingo.to_dict()
+        after = starring(client, pingo.id)
+        assert read_clip(tmp_path / f"{after}.mp4").sha256() == read_clip(tmp_path / f"{before}.mp4").sha256()
+        assert read_recipe(tmp_path / f"{after}.mp4").parents == read_recipe(tmp_path / f"{before}.mp4").parents != ()
+        for id in (before, after):
+            with pytest.raises(openai.ConflictError, match="was made with"):
+                client.delete(f"/videos/characters/{pingo.id}", cast_to=object)
+            client.videos.delete(id)
+        client.delete(f"/videos/characters/{pingo.id}", cast_to=object)
+        with pytest.raises(openai.NotFoundError):
+            client.videos.get_character(pingo.id or "")
+    finally:
+        again.stop()
+    unstrung(tmp_path / "hers", "import", tmp_path / "all.tar", "--owner", "ann")
+    hers = list_uploads(Store(f"sqlite:///{tmp_path}/hers/unstrung.db"), "ann", "character")
+    assert [(upload.id, upload.name) for upload in hers] == [(pingo.id, "Pingo")]

@@ -78,13 +78,20 @@ def test_the_readmes_commands_run(clone: Path, first: subprocess.CompletedProces
     assert done.stdout == "(48, 360, 640, 3) 1\n", done.stderr
 
 
-def test_the_readmes_server_answers_openais_client(tmp_path: Path) -> None:
+def test_the_readmes_server_answers_openais_client(clone: Path, first: subprocess.CompletedProcess[str], tmp_path: Path) -> None:
+    assert first.returncode == 0, first.stderr
+    programs = clone / ".venv" / ("Scripts" if os.name == "nt" else "bin")
     code = re.findall(r"```python\n(.*?)```", README, re.S)[1]
+    words = re.search(r"`(pip install '\.\[serve\]')`, then `unstrung (serve)`", README)
+    assert words
+    path = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(words[1], shell=True, cwd=clone, capture_output=True, text=True, env=path)
+    assert done.returncode == 0, done.stderr
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {**os.environ, "UNSTRUNG_DATA": str(tmp_path / "data"), "OMP_WAIT_POLICY": "passive"}
-    server = subprocess.Popen([sys.executable, "-m", "unstrung", "serve", "--port", str(port)], env=environment)
+    environment = {**path, "UNSTRUNG_DATA": str(tmp_path / "data"), "OMP_WAIT_POLICY": "passive"}
+    server = subprocess.Popen([programs / "unstrung", words[2], "--port", str(port)], env=environment)
     try:
         waited = f"import time, socket\nwhile socket.socket().connect_ex(('127.0.0.1', {port})): time.sleep(0.05)\n"
         program = waited + code.replace("8000", str(port))

@@ -7,6 +7,7 @@ import io
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,6 +173,30 @@ def test_while_it_is_made_there_is_a_preview(served: Served) -> None:
     assert Image.open(io.BytesIO(data)).format == "PNG"
 
 
+def test_its_preview_can_be_had_before_it_is_made(served: Served) -> None:
+    videos = served.client.videos
+    long, later = (
+        videos.create(prompt=name, size="640x360", seconds="60", extra_body={"num_inference_steps": 500})  # type: ignore[arg-type]
+        for name in ("long", "waits for it")
+    )
+    try:
+        while videos.retrieve(long.id).progress <= 5:  # until the first of its steps is done
+            time.sleep(0.02)
+        early = videos.download_content(long.id, variant="preview")  # type: ignore[arg-type]
+        assert videos.retrieve(long.id).status == "in_progress", "it was asked for while it was made"
+        seen = Image.open(io.BytesIO(early.read()))
+        assert early.response.headers["content-type"] == "image/png" and seen.format == "PNG" and seen.width > seen.height
+        for id, variant in ((long.id, "video"), (long.id, "thumbnail"), (long.id, "spritesheet"), (later.id, "preview")):
+            with pytest.raises(openai.ConflictError) as refused:
+                videos.download_content(id, variant=variant)  # type: ignore[arg-type]
+            assert refused.value.code == "not_ready" and variant in refused.value.message
+    finally:
+        for id in (later.id, long.id):
+            served.client.post(f"/videos/{id}/cancel", cast_to=object)
+    stays = videos.download_content(long.id, variant="preview").read()  # type: ignore[arg-type]
+    assert Image.open(io.BytesIO(stays)).size == seen.size, "what was seen of it stays"
+
+
 def bomb() -> bytes:
     """A PNG of 60 kB that says that it has 1.6 thousand million pixels."""
 
@@ -234,6 +259,13 @@ def test_sizes_are_capped(served: Served) -> None:
     with pytest.raises(openai.APIStatusError) as refused:
         served.client.videos.create(prompt="x", input_reference=("fox.png", bytes(33 * 2**20), "image/png"))
     assert refused.value.status_code == 413
+
+
+def test_other_kinds_of_bodies_are_not_read(served: Served) -> None:
+    for kind in ("text/plain", "application/xml", "image/png"):
+        with pytest.raises(openai.APIStatusError) as refused:
+            served.client.videos.create(prompt="x", extra_headers={"Content-Type": kind})
+        assert refused.value.status_code == 415 and kind in refused.value.message and refused.value.request_id
 
 
 @pytest.mark.parametrize(

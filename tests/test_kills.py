@@ -62,6 +62,11 @@ class Server:
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(60) == 0
 
+    def worker(self) -> int | None:
+        """Return the process id of its worker; None while there is none."""
+        found = subprocess.run(["pgrep", "-P", str(self.process.pid), "-f", "unstrung worker"], capture_output=True, text=True)
+        return int(found.stdout.split()[0]) if found.stdout else None
+
 
 def ask(server: Server, n: int, answered: list[str]) -> None:
     """Ask for a video; note its id if the server lived to answer."""
@@ -135,3 +140,31 @@ def test_a_killed_server_keeps_what_it_answered(store_url: str, tmp_path: Path, 
         f"\n{kind}: {rounds} kills, {len(answered)} jobs answered and {unanswered} not, {len(jobs)} kept, all made once and whole, "
         f"begun {begun} times, {seconds:.0f} s"
     )
+
+
+def test_a_killed_worker_is_followed_by_another(tmp_path: Path) -> None:
+    store_url = f"sqlite:///{tmp_path}/unstrung.db"
+    store, server = Store(store_url), Server(tmp_path, store_url)
+    try:
+        while not server.answers():
+            time.sleep(0.02)
+        videos = server.client.videos
+        ids = [
+            videos.create(prompt="x", model="echo", size="640x360", seconds=seconds, extra_body={"num_inference_steps": 20}).id  # type: ignore[arg-type]
+            for seconds in ("8", "1")
+        ]
+        while videos.retrieve(ids[0]).progress <= 5:  # until a step of it is done
+            time.sleep(0.01)
+        killed = server.worker()
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        assert {videos.poll(id, poll_interval_ms=100).status for id in ids} == {"completed"}
+        assert server.worker() not in (None, killed)
+        assert [store.get(id).attempt for id in ids] == [2, 1]
+        states = [event.data["status"] for event in store.events(ids[0]) if event.kind == "state"]
+        assert states == ["queued", "in_progress", "queued", "in_progress", "completed"]
+        for id, frames in zip(ids, (192, 24), strict=True):
+            videos.download_content(id).write_to_file(tmp_path / "film.mp4")
+            assert read_clip(tmp_path / "film.mp4").num_frames == frames
+    finally:
+        server.stop()

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
+import openai
 import pytest
 
 from served import Served
+from test_operate import fetch, figures
+from test_tokens import token
 from unstrung.media.codec import read_clip
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the client says that its service has gone
@@ -18,11 +23,12 @@ CHECKS = (
 )
 
 
-def things(folder: Path) -> dict[str, str]:
+def things(folder: Path, key: str = "none") -> dict[str, str]:
     """Make one of each thing that routes ask for by its id, and return the ids by the routes' names for them."""
     server = Served(folder)
-    client = server.client
-    video = client.videos.create_and_poll(prompt="a fox", seconds="1", size="64x48", extra_body={"fps": 8})
+    client = server.client.with_options(api_key=key)
+    small = {"size": "64x48", "fps": 8}
+    video = client.videos.create_and_poll(prompt="a fox", seconds="1", extra_body=small, poll_interval_ms=100)  # type: ignore[arg-type]
     client.videos.download_content(video.id).write_to_file(folder / "fox.mp4")
     assert read_clip(folder / "fox.mp4").num_frames == 8
     with (folder / "fox.mp4").open("rb") as film:
@@ -37,25 +43,95 @@ def things(folder: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
+def shown(client: openai.OpenAI, ids: dict[str, str]) -> dict[str, object]:
+    """What the server says of those of the things that can be deleted; nothing of one that is not there."""
+    kinds = {"video_id": "videos", "character_id": "videos/characters", "file_id": "files", "webhook_id": "webhooks"}
+    said: dict[str, object] = {}
+    for name, kind in kinds.items():
+        try:
+            said[name] = client.get(f"/{kind}/{ids[name]}", cast_to=dict)
+        except openai.NotFoundError:
+            continue
+    return said
+
+
+def hold(server: Served, folder: Path, ids: dict[str, str], *options: str, key: str | None = None) -> None:
+    """Hold the document against the server, with all that may be asked there."""
+    lines = [f"{name} = {json.dumps(id)}" for name, id in ids.items()]
+    (folder / "schemathesis.toml").write_text("\n".join(["[parameters]", *lines, ""]))
+    command = [
+        Path(sys.executable).with_name("st"), "--config-file", folder / "schemathesis.toml", "run",
+        f"http://127.0.0.1:{server.port}/openapi.json", "--checks", CHECKS, "--phases", "examples,coverage,fuzzing",
+        "--seed", "1", "--no-color", "--request-timeout", "30", "--suppress-health-check", "all", *options,
+    ]  # fmt: skip
+    if key is not None:
+        command += ["--header", f"Authorization: Bearer {key}"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert "nresolvable" not in done.stdout, done.stdout[-6000:]
+    assert server.client.get("/health", cast_to=dict)["status"] == "ok"
+
+
 @pytest.mark.parametrize("known", [False, True], ids=["any ids", "ids that are there"])
 def test_the_document_tells_all(tmp_path: Path, known: bool) -> None:
     ids = things(tmp_path / "data") if known else {}
-    lines = [f"{name} = {json.dumps(id)}" for name, id in ids.items()]
-    (tmp_path / "schemathesis.toml").write_text("\n".join(["[parameters]", *lines, ""]))
     # nobody makes what is asked for here: films of a minute, in every size that there is
     server = Served(tmp_path / "data", "--workers", "0")
     try:
-        command = [
-            Path(sys.executable).with_name("st"), "--config-file", tmp_path / "schemathesis.toml", "run",
-            f"http://127.0.0.1:{server.port}/openapi.json", "--checks", CHECKS, "--phases", "examples,coverage,fuzzing",
-            "--max-examples", "10", "--seed", "1", "--no-color", "--request-timeout", "30", "--suppress-health-check", "all",
-        ]  # fmt: skip
-        if known:
-            # deleting comes last, by itself, or the others would find nothing
-            command += ["--exclude-method", "DELETE"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-6000:]
-        assert "nresolvable" not in done.stdout, done.stdout[-6000:]
-        assert server.client.get("/health", cast_to=dict)["status"] == "ok"
+        if not known:
+            return hold(server, tmp_path, ids, "--max-examples", "10")
+        # deleting comes last, by itself, or the others would find nothing
+        hold(server, tmp_path, ids, "--max-examples", "10", "--exclude-method", "DELETE")
+        assert len(shown(server.client, ids)) == 4
+        hold(server, tmp_path, ids, "--max-examples", "10", "--include-method", "DELETE")
+        assert not shown(server.client, ids), "all of it was deleted, and the answers were as they are told"
     finally:
         server.stop()
+
+
+class Guarded:
+    """A server that asks for tokens, where Ann has one thing of each kind."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, data = folder, folder / "data"
+        self.ann, self.boss = token(data, "ann"), token(data, "boss", "--scope", "admin")
+        self.ids = things(data, self.ann)
+        self.server = Served(data, "--workers", "0")
+
+    def answers(self) -> Counter[str]:
+        """How often each status was answered."""
+        text = fetch(self.server, "/metrics", self.boss)[1]
+        counted = ((key, int(value)) for key, value in figures(text).items() if key[0] == "unstrung_http_requests_total")
+        return sum((Counter({key[-1]: value}) for key, value in counted), Counter())
+
+    def hold(self, key: str) -> set[str]:
+        """Hold the document against the server with some token; return the statuses that were answered."""
+        before = self.answers()
+        hold(self.server, self.folder, self.ids, "--max-examples", "3", key=key)
+        return set(self.answers() - before)
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    made = Guarded(tmp_path_factory.mktemp("guarded"))
+    yield made
+    made.server.stop()
+
+
+@pytest.mark.parametrize(
+    ("who", "options", "met"),
+    [
+        ("bob", [], {"200", "400", "403", "404"}),  # figures are for admins alone
+        ("looks", ["--owner", "ann", "--scope", "read"], {"200", "400", "403"}),
+        ("hurries", ["--rate", "20"], {"429"}),
+        ("", [], {"401", "429"}),
+    ],
+    ids=["somebody else", "who may only look", "who asks too often", "nobody"],
+)  # fmt: skip
+def test_it_tells_what_others_are_answered(guarded: Guarded, who: str, options: list[str], met: set[str]) -> None:
+    ann = guarded.server.client.with_options(api_key=guarded.ann)
+    before = shown(ann, guarded.ids)
+    assert len(before) == 4
+    answered = guarded.hold(token(guarded.folder / "data", who, *options) if who else "none")
+    assert met <= answered and not [status for status in answered if status >= "500"]
+    assert shown(ann, guarded.ids) == before, "what is Ann's is as it was"

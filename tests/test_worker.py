@@ -17,7 +17,7 @@ import pytest
 from unstrung import engine
 from unstrung.job import Job, Status
 from unstrung.jobs.store import Store
-from unstrung.jobs.worker import Worker
+from unstrung.jobs.worker import Worker, remove_pictures
 from unstrung.media.codec import read_clip, read_recipe
 from unstrung.request import Request
 
@@ -166,7 +166,8 @@ def test_what_is_removed_while_it_is_made_leaves_nothing(store_url: str, tmp_pat
         while not (tmp_path / "previews" / "long.png").exists():
             time.sleep(0.01)
         store.cancel("long")
-        store.remove("long")  # its files go too, as far as they are there, and the worker may be about to write another
+        store.remove("long")
+        remove_pictures(tmp_path / "previews", "long")  # as a delete does, and the worker may be about to write another
         add(store, "next")
         wait_for(store, "next", Status.COMPLETED)
         assert {path.stem for path in (tmp_path / "previews").iterdir()} == {"next"}

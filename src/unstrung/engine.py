@@ -61,8 +61,15 @@ def check(request: Request, card: ModelCard | None = None) -> Resolved:
 
     Whoever checks often gives the model's card: to look for it reads every installed package's entry points.
     """
+    card = card or find_card(request.model or DEFAULT_MODEL)[0]
+    check_able(request, card)
+    return _resolve(request, card)
+
+
+def check_able(request: Request, card: ModelCard) -> None:
+    """Raise `InvalidRequest`, which names the models that can, for what this one can't do, whatever the size."""
     try:
-        return _resolve(request, card or find_card(request.model or DEFAULT_MODEL)[0])
+        check_tasks(request, card)
     except InvalidRequest as error:
         if error.code != "not_supported":
             raise

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from fastapi import Depends
@@ -60,7 +61,7 @@ class Desk:
     _turns: dict[str, Turn] = field(default_factory=dict)
     _since: float = 0.0
     _cost: float = 0.0  # seconds that the last forecast took to make
-    _cards: dict[str, ModelCard] = field(default_factory=dict)  # of models that were asked for
+    _models: dict[str, tuple[ModelCard, ModuleType]] = field(default_factory=dict)  # those that were asked for
     _forecasting: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -71,9 +72,12 @@ class Desk:
         return Depends(self.door.may(scope))
 
     def card(self, model: str | None) -> ModelCard:
-        """Return the card of a model that somebody asks for; raise `UnknownModel`."""
+        """Return a model's card; raise `UnknownModel`, or `MissingWeights` where it is not installed."""
         model = model or DEFAULT_MODEL
-        return self._cards.get(model) or self._cards.setdefault(model, find_card(model)[0])
+        card, module = self._models.get(model) or self._models.setdefault(model, find_card(model))
+        if hasattr(module, "check"):  # of a model that has something to install
+            module.check(card)
+        return card
 
     def look(self, asked: Asked, caller: Caller) -> None:
         """Raise `UnstrungError` where what somebody asks for would be refused now, for what it is or for want of room."""

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection
 from starlette.datastructures import UploadFile
 
+from unstrung import engine
 from unstrung.api import fetch
 from unstrung.api.callers import Caller
 from unstrung.api.desk import Desk
@@ -23,7 +24,7 @@ from unstrung.errors import InvalidRequest, UnstrungError
 from unstrung.job import Status
 from unstrung.jobs.uploads import Upload, add_upload, find_upload, get_upload, take_in
 from unstrung.media.vet import sniff, vet
-from unstrung.request import Condition, Request, check_tasks
+from unstrung.request import Condition, Request
 
 MOST_CHARACTERS = 2
 MOST_FETCHED, FETCH_SECONDS = 20 * 2**20, 20.0  # of a picture by its address, where the host fetches any
@@ -133,7 +134,7 @@ def read_source(desk: Desk, fields: dict[str, Any], caller: Caller, sent: Intake
     name = fields.pop("model", None)
     if isinstance(value, UploadFile):
         request = Request("", model=model_of(name, desk.rules.aliases), conditions=(task,))
-        check_tasks(request, desk.card(request.model))  # before the file is opened
+        engine.check_able(request, desk.card(request.model))  # before the file is opened
         upload = sent.take(value.file.read(), "video", "video")
         request = replace(request, width=even(upload.width), height=even(upload.height), fps=upload.fps, conditions=())
         return Source(upload.id, request, upload.num_frames / upload.fps, None)

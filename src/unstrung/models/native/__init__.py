@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from unstrung.card import Limits, ModelCard, Option
 from unstrung.diffusion.samplers import SAMPLERS
 from unstrung.diffusion.sigmas import SCHEDULES
+from unstrung.errors import MissingWeights
 
 if TYPE_CHECKING:
     from unstrung.models.native.pipeline import NativePipeline
@@ -42,6 +43,13 @@ CARDS = (
         ),
     ),
 )  # fmt: skip
+
+
+def check(card: ModelCard) -> None:
+    """Raise `MissingWeights` where the weights are not installed; nothing is loaded."""
+    if not (FOLDER / f"{card.id}.safetensors").exists():
+        words = f"The weights of {card.id} are not installed: reinstall unstrung, or train them with 'unstrung train nano'."
+        raise MissingWeights(words)
 
 
 def load(card: ModelCard, device: str | None = None) -> NativePipeline:
