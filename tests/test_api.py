@@ -77,6 +77,15 @@ def test_part_of_a_file(served: Served) -> None:
     whole = served.client.videos.download_content(video.id).read()
     part = served.client.videos.download_content(video.id, extra_headers={"Range": "bytes=10-19"})
     assert part.response.status_code == 206 and part.read() == whole[10:20]
+    end = served.client.videos.download_content(video.id, extra_headers={"Range": "bytes=-7"})
+    assert end.response.headers["content-range"] == f"bytes {len(whole) - 7}-{len(whole) - 1}/{len(whole)}"
+    file = served.client.files.create(file=("a.jsonl", b"{}\n"), purpose="batch").id
+    for path in (f"/videos/{video.id}/content", f"/files/{file}/content"):
+        for range, status in (("bytes=9000000-", 416), ("bytes=x-y", 400)):
+            with pytest.raises(openai.APIStatusError) as refused:
+                served.client.get(path, cast_to=bytes, options={"headers": {"Range": range}})
+            assert (refused.value.status_code, refused.value.code) == (status, "invalid_range") and refused.value.request_id
+        assert refused.value.response.headers["content-type"] == "application/json"
 
 
 def test_each_error_is_the_clients_own(served: Served) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -24,7 +25,7 @@ from PIL import Image
 from served import Served
 from unstrung.api.callers import HOST, Caller, Door
 from unstrung.api.desk import Desk
-from unstrung.api.drive import drive
+from unstrung.api.drive import PACE, drive
 from unstrung.api.files import open_file
 from unstrung.api.rules import Rules
 from unstrung.api.schema import read_create
@@ -434,6 +435,26 @@ def test_a_batch_keeps_to_what_its_token_may(guarded: Served) -> None:
     errors = read(dan, now.error_file_id)
     assert len(read(dan, now.output_file_id)) == 6 and list(errors) == ["film-6"]
     assert errors["film-6"]["response"]["status_code"] == 429 and "4096" in str(errors["film-6"])
+
+
+def test_pictures_of_lines_that_have_to_wait_are_not_kept(guarded: Served) -> None:
+    eve = known(guarded, "eve", "--jobs", "1")
+    url = "data:image/png;base64," + base64.b64encode(picture("PNG")).decode()
+    lines = [line(n, input_reference={"image_url": url}) for n in range(4)]
+    lines.append(line(4, input_reference={"image_url": url}, seconds="600", num_frames=None))
+    unstrung(guarded.folder, "jobs", "pause")
+    try:
+        batch = begin(eve, *lines)
+        while not eve.videos.list().data:
+            time.sleep(0.05)
+        for _ in range(4):  # steps, in each of which the next line is tried
+            time.sleep(PACE)
+            assert len(list((guarded.folder / "uploads").iterdir())) == 1
+    finally:
+        unstrung(guarded.folder, "jobs", "resume")
+    done = wait(eve, batch.id)
+    assert done.request_counts is not None and done.request_counts.completed == 4
+    assert "60" in str(read(eve, done.error_file_id)["film-4"]) and len(list((guarded.folder / "uploads").iterdir())) == 4
 
 
 def test_a_revoked_token_ends_its_batches(guarded: Served) -> None:

@@ -167,6 +167,81 @@ def test_asked_twice_with_one_key_is_asked_once(served: Served) -> None:
     assert served.client.videos.create(prompt="once", extra_headers=other, **SMALL).id != first.id
 
 
+def test_a_key_is_for_one_request(served: Served, video: Any) -> None:
+    videos, key = served.client.videos, {"Idempotency-Key": "for one"}
+    red, blue = picture((200, 30, 30)), picture((30, 30, 200))
+    asked: Any = {"prompt": "a room", "input_reference": ("a.png", red, "image/png"), "extra_headers": key, **SMALL}
+    first = videos.create(**asked)
+    there = held(served)
+    assert videos.create(**{**asked, "input_reference": ("b.png", red, "image/png")}).id == first.id
+    assert held(served) == there, "the picture that came again is not kept again"
+    others: list[Any] = [
+        lambda: videos.create(**{**asked, "prompt": "a cellar"}),
+        lambda: videos.create(**{**asked, "input_reference": ("a.png", blue, "image/png")}),
+        lambda: videos.remix(video.id, prompt="a room", extra_headers=key),
+    ]
+    for other in others:
+        with pytest.raises(openai.ConflictError) as refused:
+            other()
+        assert refused.value.code == "key_reused" and "'for one'" in refused.value.message
+    assert held(served) == there
+    remix = videos.remix(video.id, prompt="a room", extra_headers={"Idempotency-Key": "a remix"})
+    assert videos.remix(video.id, prompt="a room", extra_headers={"Idempotency-Key": "a remix"}).id == remix.id
+
+
+def held(served: Served) -> set[str]:
+    """The files that are kept of what was sent."""
+    return {path.name for path in (served.folder / "uploads").glob("*")}
+
+
+def test_what_is_refused_leaves_nothing(served: Served, video: Any, tmp_path: Path) -> None:
+    film(served, video.id, tmp_path)
+    videos, sent = served.client.videos, (tmp_path / f"{video.id}.mp4").read_bytes()
+    red = ("a.png", picture((200, 30, 30)), "image/png")
+    before, listed = held(served), [one.id for one in videos.list()]
+    refused: list[dict[str, Any]] = [
+        {"prompt": " "}, {"seconds": "600"}, {"size": "9x9"}, {"model": "nano"}, {"model": "ekko"}, {"extra_body": {"seed": -1}},
+        {"extra_body": {"n": 99}}, {"extra_body": {"characters": [{"id": "char_0"}]}}, {"extra_body": {"sed": 1}},
+        {"input_reference": ("a.png", red[1][:60], "image/png")},
+    ]  # fmt: skip
+    for fields in refused:
+        with pytest.raises((openai.BadRequestError, openai.NotFoundError)):
+            videos.create(**{"prompt": "a room", "input_reference": red, **fields})
+    for changed in ({"prompt": " "}, {"extra_body": {"seed": "x"}}, {"extra_body": {"model": "nano"}}, {"video": sent[:3000]}):
+        with pytest.raises(openai.BadRequestError):
+            videos.edit(**{"prompt": "another", "video": sent, **changed})
+        with pytest.raises(openai.BadRequestError):
+            videos.extend(**{"prompt": "more", "seconds": "4", "video": sent, **changed})
+    with pytest.raises(openai.BadRequestError, match="60"):
+        videos.extend(prompt="more", seconds="600", video=sent)  # type: ignore[arg-type]
+    assert held(served) == before and [one.id for one in videos.list()] == listed
+
+
+def test_what_can_be_said_of_a_video_can_be_said_of_what_is_made_from_it(served: Served, video: Any, tmp_path: Path) -> None:
+    said = {"seed": 9, "num_inference_steps": 3, "negative_prompt": "rain", "guidance_scale": 2, "draft": True, "public": True}
+    ways: list[Any] = [
+        lambda more: served.client.videos.remix(video.id, prompt="a bear", extra_body=more),
+        lambda more: served.client.videos.edit(prompt="a bear", **by(video=video.id, **more)),
+        lambda more: served.client.videos.extend(prompt="a bear", seconds="1", **by(video=video.id, **more)),
+    ]
+    for way in ways:
+        asked = way({**said, "n": 2})
+        more = asked.model_extra["unstrung"]
+        assert len(more["variants"]) == 2 and more["draft"] and more["public"]
+        for seed, id in enumerate(more["variants"], 9):
+            assert served.client.videos.poll(id, poll_interval_ms=100).status == "completed"
+            film(served, id, tmp_path)
+            recipe = read_recipe(tmp_path / f"{id}.mp4")
+            made = {name: recipe.resolved[name] for name in ("num_inference_steps", "negative_prompt", "guidance_scale")}
+            assert made == {name: said[name] for name in made} and recipe.seed == seed
+        seeds = {way({}).model_extra["unstrung"]["request"]["seed"] for _ in range(2)}
+        assert len(seeds) == 2, "each has a seed of its own, and not its source's"
+        with pytest.raises(openai.BadRequestError, match="'size' is not a field here"):
+            way({"size": "64x48"})
+        with pytest.raises(openai.BadRequestError, match="nano does no video-"):
+            way({"model": "nano"})
+
+
 def test_while_it_is_made_there_is_a_preview(served: Served) -> None:
     done = served.client.videos.create_and_poll(prompt="seen early", **SMALL)
     data = served.client.videos.download_content(done.id, variant="preview").read()  # type: ignore[arg-type]

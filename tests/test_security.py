@@ -320,6 +320,28 @@ def test_with_a_token_others_may_be_listened_to(tmp_path: Path) -> None:
         server.stop()
 
 
+@LINUX
+def test_a_web_server_passes_questions_on_by_its_name(tmp_path: Path) -> None:
+    """As nginx does that keeps the Host: the server listens to this machine alone, but whoever asks is elsewhere."""
+    for name, words in (("films.example", "tokens create"), ("https://films.example/", "no scheme")):
+        refused = unstrung(tmp_path, "serve", "--name", name, "--port", "1")
+        assert refused.returncode == 2 and words in refused.stderr
+    key = token(tmp_path, "ann")
+    server = Served(tmp_path, "--name", "Films.example", "--workers", "0")
+    try:
+        assert listens(server) == {"127.0.0.1"}
+        answers = {
+            host: ask(server, "GET", "/v1/videos", key=key, Host=host, Origin=f"https://{host}")[0]
+            for host in ("films.example", "FILMS.example:443", "localhost", "films.example.net", "example", "")
+        }
+        assert list(answers.values()) == [200, 200, 200, 421, 421, 421]
+        assert ask(server, "GET", "/v1/videos", Host="films.example")[0] == 401
+        unstrung(tmp_path, "tokens", "revoke", "ann")
+        assert ask(server, "GET", "/v1/videos", Host="localhost")[0] == 401, "nobody is known by sitting at this machine"
+    finally:
+        server.stop()
+
+
 def test_the_first_token_closes_an_open_server_at_once(tmp_path: Path) -> None:
     server = Served(tmp_path)
     try:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import http.client
 import json
 import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,6 +94,46 @@ def test_one_token_is_revoked_at_once_and_the_others_stay(served: Served) -> Non
     assert again.returncode == 2 and "another name" in again.stderr
     nobody = unstrung(served.folder, "tokens", "revoke", "nobody")
     assert nobody.returncode == 2 and "unstrung tokens list" in nobody.stderr
+
+
+def test_what_goes_on_ends_with_its_token(tmp_path: Path) -> None:
+    """An export of 128 MB, and the events of a video that nobody makes."""
+    key, stays = token(tmp_path, "ann"), token(tmp_path, "bob")
+    server = Served(tmp_path, "--workers", "0")
+    try:
+        store, film = Store(f"sqlite:///{tmp_path}/unstrung.db"), os.urandom(2**27)
+        (tmp_path / "clips").mkdir(exist_ok=True)
+        (tmp_path / "clips" / "large.mp4").write_bytes(film)
+        store.add(Job("video_large", Request("a fox", model="echo"), created_at=1.0, owner="ann"))
+        job = store.claim("w")
+        assert job is not None
+        asked = {"prompt": "a fox"}
+        recipe = Recipe(asked, asked, {"id": "echo"}, 1, {"sha256": "", "width": 2, "height": 2, "num_frames": 1, "fps": 1})
+        clip = StoredClip(job.id, "ann", "large.mp4", len(film), hashlib.sha256(film).hexdigest(), recipe, 2.0)
+        assert store.complete(job, clip)
+        waits = server.client.with_options(api_key=key).videos.create(**SMALL)
+        server.client.with_options(api_key=key).post(f"/videos/{waits.id}/publish", cast_to=object)
+
+        def begin(path: str, key: str) -> http.client.HTTPResponse:
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+            connection.request("GET", f"/v1/{path}", headers={"Authorization": f"Bearer {key}"})
+            answer = connection.getresponse()
+            assert answer.status == 200 and answer.read(16)
+            return answer
+
+        told = f"videos/{waits.id}/events"
+        export, events, others = begin("export", key), begin(told, key), begin(told, stays)
+        unstrung(tmp_path, "tokens", "revoke", "ann")
+        time.sleep(1)
+        taken = export.read()
+        assert 0 < len(taken) < len(film), "what was on its way arrives, and then no more"
+        server.client.with_options(api_key=stays).videos.retrieve(waits.id)
+        store.cancel(waits.id)
+        assert b"canceled" in others.read(), "who has a token still hears it all"
+        before = events.read()
+        assert b"queued" in before and b"canceled" not in before
+    finally:
+        server.stop()
 
 
 def test_the_last_token_revoked_opens_no_door(tmp_path: Path) -> None:

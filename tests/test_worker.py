@@ -135,6 +135,12 @@ def test_the_queue_from_the_command_line(tmp_path: Path) -> None:
     assert json.loads(unstrung("jobs", "show", second, "--json"))["status"] == "completed"
     assert "no job 'video_nothing'" in unstrung("jobs", "show", "video_nothing", code=2)
     assert "640x360" in unstrung("a fox", "--queue", "--size", "big", code=2)
+    other = f"sqlite:///{tmp_path}/elsewhere.db"
+    last = ["--seed", str(2**63 - 1), "--variants", "2"]
+    there = json.loads(unstrung("a bear", "--queue", "--store", other, "--json", *last, *small))["jobs"]
+    assert [job["request"]["seed"] for job in there] == [2**63 - 1, 0], "after the last seed comes the first"
+    assert "a bear" in unstrung("jobs", "list", "--store", other) and "a bear" not in unstrung("jobs", "list")
+    assert "--queue" in unstrung("a bear", "--store", other, *small, code=2)
 
 
 def test_cancel_stops_a_running_job_and_keeps_its_last_preview(store_url: str, tmp_path: Path) -> None:

@@ -52,13 +52,14 @@ class Bus:
                 yield _words(event)
             while True:
                 try:
-                    said = await asyncio.wait_for(ear.get(), SILENCE)
+                    said, silent = await asyncio.wait_for(ear.get(), SILENCE), False
                 except TimeoutError:
-                    yield ": here\n\n"
-                    continue
-                if said is None or not await run_in_threadpool(may):
+                    said, silent = None, True
+                if (said is None and not silent) or not await run_in_threadpool(may):
                     return
-                if said.number > heard:
+                if said is None:
+                    yield ": here\n\n"
+                elif said.number > heard:
                     heard = said.number
                     yield _words(said)
         finally:

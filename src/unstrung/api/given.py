@@ -141,14 +141,14 @@ def read_source(desk: Desk, fields: dict[str, Any], caller: Caller, sent: Intake
     id = value.get("id") if isinstance(value, Mapping) else value
     if not isinstance(id, str):
         raise InvalidRequest("video", "video must be a file, the id of a video, or like {'id': 'video_...'}.")
-    source = video_source(desk, id, caller)
-    if name is None:
-        return source
-    return replace(source, request=replace(source.request, model=model_of(name, desk.rules.aliases)))
+    return video_source(desk, id, caller, name)
 
 
-def video_source(desk: Desk, id: str, caller: Caller) -> Source:
-    """Return a finished video as a source; raise `UnstrungError` where it is not finished, or not the caller's to see."""
+def video_source(desk: Desk, id: str, caller: Caller, model: Any = None) -> Source:
+    """Return a finished video as a source, for the model that made it or the one that is named.
+
+    Raises `UnstrungError` where it is not finished, or not the caller's to see.
+    """
     job, clip = desk.store.get(id, caller.sees, or_public=True), desk.store.clip(id)
     if clip is None or job.status is not Status.COMPLETED:
         raise UnstrungError("not_ready", "video", f"Video {id} is {job.status}: only a finished one can be gone on from.")
@@ -156,6 +156,9 @@ def video_source(desk: Desk, id: str, caller: Caller) -> Source:
     request = replace(
         job.request, width=out["width"], height=out["height"], fps=out["fps"], num_frames=None, conditions=(), seed=None
     )
+    named = request.model if model is None else model_of(model, desk.rules.aliases)
+    if named != request.model:  # what was chosen for one model says nothing to another
+        request = replace(request, model=named, sampler=None, num_inference_steps=None, guidance_scale=None, loras=(), options={})
     return Source(id, request, out["num_frames"] / out["fps"], id)
 
 

@@ -15,6 +15,7 @@ class Rules:
     """What names stand for, who may ask, and what this machine does at strangers' bidding. Unset, as little as can be."""
 
     aliases: Mapping[str, str] = field(default_factory=dict)
+    names: Sequence[str] = ()  # by which a server of the web passes questions on to this one
     guarded: bool = False  # others can reach this server: nobody is answered without a token, and any name will do
     fetch_images: bool = False  # from public addresses, where a request names a picture so
     private_webhooks: bool = False  # webhooks may lead into this host's own network

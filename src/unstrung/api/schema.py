@@ -151,12 +151,13 @@ class Choices(BaseModel):
 class RemixVideo(Choices):
     """What a finished video is made anew with; what is not said is as it was, but for the seed."""
 
+    model: str | None = Field(None, description="default: the model that made the video")
 
-class EditVideo(Choices):
+
+class EditVideo(RemixVideo):
     """A video and the words that change it; in a form `video` may be a file."""
 
     video: Reference | str
-    model: str | None = Field(None, description="default: the model that made the video")
 
 
 class ExtendVideo(EditVideo):

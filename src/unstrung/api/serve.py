@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -88,11 +89,17 @@ def is_loopback(host: str) -> bool:
 def serve(store: Store, folder: Path, rules: Rules, *, host: str, port: int, workers: int, worker_options: Sequence[str]) -> None:
     """Answer until SIGTERM or Ctrl-C; then let the workers give back what they have.
 
-    At another address than this machine's own, others can ask too: raises `InvalidRequest` where no token was given out.
+    At another address than this machine's own, or by another name, others can ask too: raises `InvalidRequest` where no token
+    was given out.
     """
-    alone = is_loopback(host)
+    for named in rules.names:
+        if re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", named) is None:
+            words = f"name is '{named}'; it must be a host's name, as films.example.org: no scheme, no port, no path."
+            raise InvalidRequest("name", words)
+    alone = is_loopback(host) and not rules.names
     if not alone and all(token.revoked_at for token in Tokens(store).list()):
-        words = f"At {host} other machines can reach this server, and nobody has a token yet: unstrung tokens create NAME"
+        at = rules.names[0] if rules.names else host
+        words = f"At {at} other machines can reach this server, and nobody has a token yet: unstrung tokens create NAME"
         raise InvalidRequest("host", words, code="no_tokens")
     sweep_uploads(store, folder / "uploads", time.time())  # what was cut off while it was taken in
     log = logging.getLogger("unstrung.serve")

@@ -28,13 +28,13 @@ def create_app(store: Store, folder: Path, rules: Rules, *, workers: Callable[[]
     `workers` says how many processes work for it.
 
     It answers to this machine's own names alone, and to whoever sits at it, until there are tokens; where the rules say that it
-    is guarded, it answers to any name, and never without a token.
+    is guarded, it answers to any name, or to those that the rules list, and never without a token.
     """
     desk = Desk(store, folder, Door(Tokens(store), guarded=rules.guarded), rules)
     app = FastAPI(title="Unstrung", version=__version__, docs_url=None, redoc_url=None, responses=DOCUMENTED)
     app.state.desk = desk
     figures = metrics.Metrics(store, folder, workers)
-    app.add_middleware(Guard, names=None if rules.guarded else LOOPBACK)
+    app.add_middleware(Guard, names=None if rules.guarded and not rules.names else (*LOOPBACK, *rules.names))
     app.add_middleware(Watch, listeners=(figures.hear, write_down))  # before the guard: whom that refuses is seen too
     install(app)
     characters.add_routes(app, desk)  # before the videos, whose ids could be called so

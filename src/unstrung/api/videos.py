@@ -95,7 +95,7 @@ def _add_makers(app: FastAPI, desk: Desk) -> None:
         video_id: Id, response: Response, caller: Caller = writes, fields: Fields = BODY, once: Once = named
     ) -> Video:
         """Have a finished video as other words say it."""
-        source = video_source(desk, video_id, caller)
+        source = video_source(desk, video_id, caller, fields.pop("model", None))
         return submit(lambda _: read_change(fields, edited(source), video_id), response, caller, once)
 
 

@@ -16,7 +16,7 @@ import typer
 from typer.exceptions import TyperException
 
 from unstrung.cli.archive import export_, import_
-from unstrung.cli.jobs import enqueue, jobs_app, serve, worker
+from unstrung.cli.jobs import StoreUrl, enqueue, jobs_app, serve, worker
 from unstrung.cli.learn import data_app, eval_app, train_app
 from unstrung.cli.talk import Json, Talk, print_json
 from unstrung.cli.tokens import tokens_app
@@ -141,6 +141,7 @@ def generate(
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     queue: Annotated[bool, typer.Option("--queue", help="Don't wait: put it into the queue, for 'unstrung worker'.")] = False,
     public: Annotated[bool, typer.Option("--public", help="With --queue: let everybody who may ask here see it.")] = False,
+    store_url: StoreUrl = None,
     as_json: Json = False,
 ) -> None:
     """Make a film from a sentence."""
@@ -152,9 +153,10 @@ def generate(
         num_inference_steps=steps, guidance_scale=guidance, sampler=sampler, seed=seed,
     )  # fmt: skip
     if queue:
-        return enqueue(request, variants, public, as_json)
-    if public:
-        raise InvalidRequest("public", "--public is for films in the queue, which others may ask for: add --queue.")
+        return enqueue(request, variants, public, store_url, as_json)
+    if public or store_url:
+        name = "public" if public else "store"
+        raise InvalidRequest(name, f"--{name} is for films in the queue, which others may ask for: add --queue.")
     _make(request, variants, output, force, preview, recipe, device, as_json)
 
 
@@ -182,7 +184,7 @@ def _make(
         opened = engine.open_model(request.model, device)
         loading = round(time.perf_counter() - since, 3)
         for i, path in enumerate(paths):
-            asked = replace(request, seed=first.seed + i)
+            asked = replace(request, seed=(first.seed + i) % 2**63)
             clip, recipe = engine.generate(asked, talk.emit, model=opened)
             since = time.perf_counter()
             write_clip(clip, path, recipe=recipe if keep_recipe else None, force=force)

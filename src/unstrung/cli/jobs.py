@@ -46,20 +46,20 @@ def open_store(url: str | None = None) -> Store:
     return Store(url)
 
 
-def enqueue(request: Request, variants: int, public: bool, as_json: bool) -> None:
+def enqueue(request: Request, variants: int, public: bool, store_url: str | None, as_json: bool) -> None:
     """Put a request into the queue, once for each variant, and say when its turn will come."""
     from unstrung import engine
 
-    store = open_store()
+    store = open_store(store_url)
     first = engine.check(request).target
     assert first.seed is not None
-    added = [store.submit(request, replace(first, seed=first.seed + i), public=public) for i in range(variants)]
+    added = [store.submit(request, replace(first, seed=(first.seed + i) % 2**63), public=public) for i in range(variants)]
     turns = {turn.id: turn for turn in store.turns()}
     if as_json:
         return print_json({"jobs": [_row(job, turns) for job in added]})
     for job in added:
         print(_line(job, turns))
-    say("made by 'unstrung worker', then kept with: unstrung jobs save ID")
+    say("made by 'unstrung worker' or 'unstrung serve', then kept with: unstrung jobs save ID")
 
 
 @jobs_app.command("list")
@@ -175,6 +175,9 @@ def serve(
     host: Annotated[
         str, typer.Option(help="Which address to listen at; others than this machine's own need tokens.")
     ] = "127.0.0.1",
+    name: Annotated[
+        list[str] | None, typer.Option(help="The name of a web server that passes questions on; needs tokens; may be repeated.")
+    ] = None,
     alias: Annotated[list[str] | None, typer.Option(help="What a name stands for, as sora-2=nano; may be repeated.")] = None,
     workers: Annotated[int, typer.Option(min=0, max=64, help="How many films are made at once; 0: elsewhere.")] = 1,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
@@ -201,8 +204,8 @@ def serve(
     command = [*(["--device", device] if device else []), *(["--store", store_url] if store_url else [])]
     command += [*set_up(log_format, quiet), *(["--log-prompts"] if log_prompts else [])]
     rules = Rules(
-        aliases={n: m for n, _, m in pairs}, fetch_images=fetch_images, private_webhooks=allow_private_webhooks,
-        webhook_retry=webhook_retry or RETRY_AFTER,
+        aliases={n: m for n, _, m in pairs}, names=[known.lower() for known in name or []], fetch_images=fetch_images,
+        private_webhooks=allow_private_webhooks, webhook_retry=webhook_retry or RETRY_AFTER,
     )  # fmt: skip
     run(store, data_folder(), rules, host=host, port=port, workers=workers, worker_options=command)
 
