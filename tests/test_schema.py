@@ -37,9 +37,11 @@ def things(folder: Path, key: str = "none") -> dict[str, str]:
     file = client.files.create(file=("lines.jsonl", json.dumps(line).encode()), purpose="batch")
     batch = client.batches.create(input_file_id=file.id, endpoint="/v1/videos", completion_window="24h")  # type: ignore[arg-type]
     hook = client.post("/webhooks", body={"url": "https://example.com/hear"}, cast_to=dict)
+    said = client.post(f"/videos/{video.id}/feedback", body={"text": "a report"}, cast_to=dict)
     server.stop()
     return {
         "video_id": video.id, "character_id": character.id or "", "file_id": file.id, "batch_id": batch.id, "webhook_id": hook["id"],
+        "feedback_id": said["id"],
     }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from unstrung import __version__
-from unstrung.api import batches, characters, export, files, metrics, videos, webhooks
+from unstrung.api import batches, characters, export, feedback, files, metrics, videos, webhooks
 from unstrung.api.callers import Door
 from unstrung.api.desk import Desk
 from unstrung.api.errors import DOCUMENTED, install
@@ -43,6 +43,7 @@ def create_app(store: Store, folder: Path, rules: Rules, *, workers: Callable[[]
     files.add_routes(app, desk)
     batches.add_routes(app, desk)
     export.add_routes(app, desk)
+    feedback.add_routes(app, desk)
     metrics.add_routes(app, desk, figures)
 
     @app.get("/v1/health")

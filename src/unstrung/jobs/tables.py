@@ -57,6 +57,20 @@ uploads = Table(
     Column("fps", Integer, nullable=False), Column("created_at", Double, nullable=False),
 )  # fmt: skip
 
+feedback = Table(
+    "feedback", metadata,
+    Column("id", Text, primary_key=True), Column("owner", Text), Column("video_id", Text, nullable=False),
+    Column("recipe", Text, nullable=False), Column("text", Text, nullable=False), Column("credit", Text),
+    Column("created_at", Double, nullable=False),
+)  # fmt: skip
+
+ledger = Table(
+    "ledger", metadata,
+    Column("feedback_id", Text, primary_key=True), Column("number", Integer, primary_key=True),
+    Column("at", Double, nullable=False), Column("state", Text, nullable=False), Column("amount", BigInteger, nullable=False),
+    Column("currency", Text), Column("note", Text),
+)  # fmt: skip
+
 tokens = Table(
     "tokens", metadata,
     Column("id", Text, primary_key=True), Column("name", Text, nullable=False), Column("owner", Text, nullable=False),
