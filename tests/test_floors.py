@@ -38,6 +38,7 @@ FLOORS = {
     "unstrung.api": (6, "doors"),
     "unstrung.studio": (6, "doors"),
 }
+MOUNTED = ("unstrung.studio", "unstrung.api")  # the page stands in the API's application, on its desk
 STARTED = ("unstrung.api", "unstrung.studio")  # doors that the command line starts; else no door knows another
 # what the lower floors may import from outside the standard library; None is anything
 OUTSIDE: dict[int, set[str] | None] = {0: set(), 1: {"numpy", "av", "PIL"}, 2: set()}
@@ -93,6 +94,8 @@ def test_imports_go_down(path: Path) -> None:
             if floor == 6 and other < 6:
                 continue
             if room_of(module) == "unstrung.cli" and room_of(name) in STARTED:
+                continue
+            if (room_of(module), room_of(name)) == MOUNTED:
                 continue
             if module == "unstrung.machine" and other == 0:
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -15,6 +16,8 @@ from unstrung.errors import InvalidRequest
 DEFAULT_MODEL = "nano"
 
 
+LONG_SIDES = {360: 640, 480: 854, 720: 1280, 1080: 1920}  # of 16:9, by the short side
+SHAPES = ("16:9", "9:16", "1:1")
 CONDITIONS = ("image", "video", "character")
 
 
@@ -59,6 +62,7 @@ class Request:
     """All that can be asked for; only `prompt` is required. Sizes in pixels, times in seconds."""
 
     prompt: str
+    original_prompt: str | None = None  # the person's own words, where the prompt is what these were expanded to
     negative_prompt: str | None = None
     model: str | None = None
     width: int | None = None
@@ -106,7 +110,7 @@ class Resolved:
 
 _WHOLE = {"width", "height", "num_frames", "fps", "num_inference_steps", "seed"}
 _REAL = {"seconds", "guidance_scale"}
-_TEXT = {"prompt", "negative_prompt", "model", "sampler"}
+_TEXT = {"prompt", "original_prompt", "negative_prompt", "model", "sampler"}
 _ITEM_TYPES: dict[str, type | tuple[type, ...]] = {
     "source": str, "kind": str, "prompt": str, "frame_index": int, "strength": (int, float), "scale": (int, float),
     "seconds": (int, float),
@@ -155,6 +159,17 @@ def _read_item(key: str, item: Any) -> Any:
     return made
 
 
+def size_of(short: int, shape: str) -> tuple[int, int]:
+    """Return width and height for a short side, of `LONG_SIDES`, and a shape, of `SHAPES`."""
+    long = LONG_SIDES[short]
+    return {"16:9": (long, short), "9:16": (short, long), "1:1": (short, short)}[shape]
+
+
+def slug(prompt: str) -> str:
+    """Return the name that a prompt gives a file, without its ending."""
+    return re.sub(r"[^\w]+", "-", prompt.strip().lower()).strip("-_")[:80].rstrip("-_") or "film"
+
+
 def resolve(request: Request, card: ModelCard) -> Resolved:
     """Fill every unset field from the card, check every field against it, and snap up to the model's sizes.
 
@@ -162,7 +177,7 @@ def resolve(request: Request, card: ModelCard) -> Resolved:
     """
     if not request.prompt.strip():
         raise InvalidRequest("prompt", "The prompt is empty: say what you want to see.")
-    for name in ("prompt", "negative_prompt"):
+    for name in ("prompt", "original_prompt", "negative_prompt"):
         _check_text(name, getattr(request, name) or "")
     check_tasks(request, card)
     defaults, limits = card.defaults, card.limits

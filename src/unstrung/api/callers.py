@@ -9,19 +9,25 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import HTTPConnection
 
+from unstrung.api.guests import Guests
 from unstrung.errors import UnstrungError
 from unstrung.jobs.limits import Allowance
 from unstrung.jobs.tokens import SCOPES, Tokens
 
 WRONG_A_MINUTE = 30  # tokens that don't fit, from one address
+COOKIE = "unstrung"  # holds a token, or a guest's pass, where somebody came through the page
 STALE = 0.5  # seconds that somebody may go on to be answered whose token was revoked meanwhile
 MOST_REMEMBERED = 10_000  # addresses and tokens whose pace is kept in mind
 
 Credentials = Annotated[
     HTTPAuthorizationCredentials | None,
     Security(HTTPBearer(auto_error=False, description="A token of this host, where it has given out any.")),
+]
+Cookie = Annotated[
+    str | None, Security(APIKeyCookie(name=COOKIE, auto_error=False, description="The same, as the host's own page sends it."))
 ]
 
 
@@ -84,38 +90,46 @@ class Rates:
 class Door:
     """Knows callers by their tokens. Tokens are asked for as soon as there is one, and always where `guarded` says so."""
 
-    def __init__(self, tokens: Tokens, *, guarded: bool) -> None:
-        self._tokens, self._guarded = tokens, guarded
-        self._rates = Rates()
+    def __init__(self, tokens: Tokens, *, guarded: bool, guests: Guests | None = None) -> None:
+        self._tokens, self._guarded, self.guests = tokens, guarded, guests
+        self.rates = Rates()
         self._valid: frozenset[str] = frozenset()  # names of tokens, as of when
         self._looked = -STALE
 
-    def may(self, scope: str) -> Callable[[Request, Credentials], Caller]:
+    def may(self, scope: str) -> Callable[[Request, Credentials, Cookie], Caller]:
         """Return a dependency that gives the caller; it raises `Denied`, `Forbidden` or `TooMany`."""
 
-        def caller(request: Request, credentials: Credentials) -> Caller:
-            found = self.know(credentials.credentials if credentials else "", request.client.host if request.client else "")
+        def caller(request: Request, credentials: Credentials, cookie: Cookie) -> Caller:
+            found = self.know(credentials.credentials if credentials else cookie or "", address_of(request))
             request.state.caller = found
-            if scope not in found.scopes:
-                raise Forbidden(f"The token '{found.name}' may {', '.join(found.scopes)}; this takes '{scope}'.")
+            check_scope(found, scope)
             return found
 
         return caller
 
-    def know(self, text: str, address: str) -> Caller:
-        """Return who comes with a token from an address; raise `Denied` or `TooMany`."""
+    def is_open(self) -> bool:
+        """Say whether whoever sits at this machine may come in without a token, and others can't come at all."""
         if not self._guarded:
             self._guarded = self._tokens.ever()  # from then on: that the last one is revoked opens no door
-            if not self._guarded:
-                return HOST
+        return not self._guarded
+
+    def know(self, text: str, address: str, *, paced: bool = True) -> Caller:
+        """Return who comes with a token, or with a guest's pass, from an address; raise `Denied` or `TooMany`.
+
+        What is not `paced` does not count as one of the times that a token may ask in a minute.
+        """
+        if self.is_open() and self.guests is None:
+            return HOST
+        if self.guests is not None and (owner := self.guests.owner_of(text)):
+            return Caller(owner, owner, owner, ("read", "write"), self.guests.allowance)
         token = self._tokens.find(text)
         if token is None:
-            wait = self._rates.take(f"wrong {address}", WRONG_A_MINUTE)
+            wait = self.rates.take(f"wrong {address}", WRONG_A_MINUTE)
             if wait:
                 raise TooMany(wait, "Too many wrong tokens from this address: wait, and try again.")
             raise Denied("This server asks for a token that it has given out: send it as 'Authorization: Bearer ...'.")
-        if token.allowance.requests_a_minute is not None:
-            wait = self._rates.take(token.id, token.allowance.requests_a_minute)
+        if paced and token.allowance.requests_a_minute is not None:
+            wait = self.rates.take(token.id, token.allowance.requests_a_minute)
             if wait:
                 words = f"This token may ask {token.allowance.requests_a_minute} times a minute: wait {wait:.1f} s."
                 raise TooMany(wait, words)
@@ -129,4 +143,17 @@ class Door:
             self._valid = frozenset(token.name for token in tokens if token.revoked_at is None)
             self._guarded = self._guarded or bool(tokens)
             self._looked = time.monotonic()
+        if self.guests is not None and self.guests.is_guest(caller.owner):
+            return True
         return not self._guarded if caller == HOST else caller.name in self._valid
+
+
+def address_of(request: HTTPConnection) -> str:
+    """Return where a request comes from."""
+    return request.client.host if request.client else ""
+
+
+def check_scope(caller: Caller, scope: str) -> None:
+    """Raise `Forbidden` where somebody may not do this."""
+    if scope not in caller.scopes:
+        raise Forbidden(f"The token '{caller.name}' may {', '.join(caller.scopes)}; this takes '{scope}'.")

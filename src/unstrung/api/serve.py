@@ -9,12 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
 from unstrung.api.drive import Driver
 from unstrung.api.rules import Rules
@@ -86,8 +87,11 @@ def is_loopback(host: str) -> bool:
         raise InvalidRequest("host", words) from None
 
 
-def serve(store: Store, folder: Path, rules: Rules, *, host: str, port: int, workers: int, worker_options: Sequence[str]) -> None:
-    """Answer until SIGTERM or Ctrl-C; then let the workers give back what they have.
+def serve(
+    store: Store, folder: Path, rules: Rules, *, host: str, port: int, workers: int, worker_options: Sequence[str],
+    dress: Callable[[FastAPI], None] = lambda app: None,
+) -> None:  # fmt: skip
+    """Answer until SIGTERM or Ctrl-C; then let the workers give back what they have. `dress` adds a page to the application.
 
     At another address than this machine's own, or by another name, others can ask too: raises `InvalidRequest` where no token
     was given out.
@@ -97,7 +101,7 @@ def serve(store: Store, folder: Path, rules: Rules, *, host: str, port: int, wor
             words = f"name is '{named}'; it must be a host's name, as films.example.org: no scheme, no port, no path."
             raise InvalidRequest("name", words)
     alone = is_loopback(host) and not rules.names
-    if not alone and all(token.revoked_at for token in Tokens(store).list()):
+    if not alone and rules.guests is None and all(token.revoked_at for token in Tokens(store).list()):
         at = rules.names[0] if rules.names else host
         words = f"At {at} other machines can reach this server, and nobody has a token yet: unstrung tokens create NAME"
         raise InvalidRequest("host", words, code="no_tokens")
@@ -105,6 +109,7 @@ def serve(store: Store, folder: Path, rules: Rules, *, host: str, port: int, wor
     log = logging.getLogger("unstrung.serve")
     staff = Workers(store, workers, worker_options)
     app = create_app(store, folder, replace(rules, guarded=not alone), workers=staff.alive)
+    dress(app)
     driver = Driver(app.state.desk, log.warning)
     sender = Sender(store, log.warning, allow_private=rules.private_webhooks, retry_after=rules.webhook_retry)
     name = f"[{host}]" if ":" in host else host

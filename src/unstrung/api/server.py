@@ -14,6 +14,7 @@ from unstrung.api.callers import Door
 from unstrung.api.desk import Desk
 from unstrung.api.errors import DOCUMENTED, install
 from unstrung.api.guard import Guard
+from unstrung.api.guests import Guests
 from unstrung.api.rules import Rules
 from unstrung.api.watch import Watch, write_down
 from unstrung.jobs.store import Store
@@ -30,7 +31,8 @@ def create_app(store: Store, folder: Path, rules: Rules, *, workers: Callable[[]
     It answers to this machine's own names alone, and to whoever sits at it, until there are tokens; where the rules say that it
     is guarded, it answers to any name, or to those that the rules list, and never without a token.
     """
-    desk = Desk(store, folder, Door(Tokens(store), guarded=rules.guarded), rules)
+    guests = None if rules.guests is None else Guests(store.secret(), rules.guests)
+    desk = Desk(store, folder, Door(Tokens(store), guarded=rules.guarded, guests=guests), rules)
     app = FastAPI(title="Unstrung", version=__version__, docs_url=None, redoc_url=None, responses=DOCUMENTED)
     app.state.desk = desk
     figures = metrics.Metrics(store, folder, workers)

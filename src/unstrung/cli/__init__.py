@@ -19,6 +19,7 @@ from unstrung.cli.archive import export_, import_
 from unstrung.cli.feedback import feedback_app
 from unstrung.cli.jobs import StoreUrl, enqueue, jobs_app, serve, worker
 from unstrung.cli.learn import data_app, eval_app, train_app
+from unstrung.cli.studio import studio
 from unstrung.cli.talk import Json, Talk, print_json
 from unstrung.cli.tokens import tokens_app
 from unstrung.cli.webhooks import webhooks_app
@@ -80,6 +81,7 @@ app.add_typer(webhooks_app, name="webhooks")
 app.add_typer(feedback_app, name="feedback")
 app.command("worker")(worker)
 app.command("serve")(serve)
+app.command("studio")(studio)
 app.command("export")(export_)
 app.command("import")(import_)
 
@@ -211,19 +213,19 @@ def _size(size: str | None, resolution: Resolution | None, aspect: Aspect | None
         return int(match[1]), int(match[2])
     if resolution is None and aspect is None:
         return None, None
-    short = int((resolution or Resolution.P360).removesuffix("p"))
-    long = {360: 640, 480: 854, 720: 1280, 1080: 1920}[short]
-    shapes = {Aspect.WIDE: (long, short), Aspect.TALL: (short, long), Aspect.SQUARE: (short, short)}
-    return shapes[aspect or Aspect.WIDE]
+    from unstrung.request import size_of
+
+    return size_of(int((resolution or Resolution.P360).removesuffix("p")), aspect or Aspect.WIDE)
 
 
 def _paths(prompt: str, output: str | None, variants: int) -> list[Path]:
     """Return where the films go: named by the prompt, in the folder or under the name that was given."""
-    slug = re.sub(r"[^\w]+", "-", prompt.strip().lower()).strip("-_")[:80].rstrip("-_") or "film"
+    from unstrung.request import slug
+
     if output is None:
-        path = Path(f"{slug}.mp4")
+        path = Path(f"{slug(prompt)}.mp4")
     elif Path(output).is_dir() or output.endswith(("/", os.sep)):
-        path = Path(output) / f"{slug}.mp4"
+        path = Path(output) / f"{slug(prompt)}.mp4"
     else:
         path = Path(output) if Path(output).suffix else Path(output).with_suffix(".mp4")
     if variants == 1:

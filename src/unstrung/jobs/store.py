@@ -378,6 +378,17 @@ class Store:
         waiting = [queue.Waiting(id, owner, bool(draft), at, estimate) for id, owner, draft, at, estimate in rows]
         return queue.forecast(waiting, used, busy)
 
+    def work_of_others(self, owner: str) -> tuple[int, float]:
+        """Return how many jobs of others wait or run, and how many seconds of work they were thought to be."""
+        c = jobs.c
+        unfinished = or_(is_now(Status.QUEUED), is_now(Status.IN_PROGRESS))
+        query = select(func.count(), func.coalesce(func.sum(c.estimate), 0.0)).where(
+            unfinished, func.coalesce(c.owner, "") != owner
+        )
+        with self.reading() as connection:
+            count, seconds = connection.execute(query).one()
+        return count, float(seconds)
+
     def attend(self, worker: str) -> None:
         """Say that a worker is there, at work or waiting for some; say it again within `LEASE`."""
         now = time.time()

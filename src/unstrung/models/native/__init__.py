@@ -36,6 +36,7 @@ CARDS = (
         memory={"ram": 1_500_000_000},
         options={"schedule": Option("shifted", "how the noise levels are spaced", choices=tuple(SCHEDULES))},
         samplers=tuple(SAMPLERS),
+        languages=("en",),
         notes=(
             "It draws 160x96 at 8 frames a second and enlarges that; more pixels show no more detail.",
             "It knows about a hundred animals, vehicles, people, foods and toys in fifteen places, by day, sunset and night.",
@@ -50,6 +51,13 @@ def check(card: ModelCard) -> None:
     if not (FOLDER / f"{card.id}.safetensors").exists():
         words = f"The weights of {card.id} are not installed: reinstall unstrung, or train them with 'unstrung train nano'."
         raise MissingWeights(words)
+
+
+def expand(prompt: str) -> str:
+    """Return a prompt with what it leaves open, in words that our models know."""
+    from unstrung.models.native.expand import expand as add
+
+    return add(prompt)
 
 
 def load(card: ModelCard, device: str | None = None) -> NativePipeline:

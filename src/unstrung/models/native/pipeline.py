@@ -32,7 +32,7 @@ DRAWN_FPS = 8
 CANVASES = ((160, 96), (96, 160), (128, 128))  # width, height: the sizes that it was trained at
 DEVICES = (None, "cpu", "cuda", "cpu:torch")
 MAX_TOKENS = 64  # of a prompt, with the encoder's two marks
-PREVIEW_EVERY = 5
+PREVIEW_EVERY = 2  # steps
 
 Floats = npt.NDArray[np.float32]
 
@@ -61,16 +61,17 @@ def canvas_for(width: int, height: int) -> tuple[int, int]:
 
 
 class _Report:
-    """Tells of every step of a window, and shows every few what is there so far."""
+    """Tells of every step of a window, and shows every few what the network takes the picture to be."""
 
     def __init__(self, runtime: Runtime, emit: Emit, before: int, total: int) -> None:
         self._runtime, self._emit, self._before, self._total = runtime, emit, before, total
+        self.guess: Array | None = None  # of the clean picture: halfway, the sample itself is mostly noise
 
     def __call__(self, i: int, x: Array, sigma: float) -> None:
         done = self._before + i + 1
         self._emit(Progress("sample", done, self._total))
-        if (i + 1) % PREVIEW_EVERY == 0 and sigma > 0:
-            self._emit(Preview(codec.decode(self._runtime.numpy(x)), done))
+        if (i + 1) % PREVIEW_EVERY == 0 and sigma > 0 and self.guess is not None:
+            self._emit(Preview(codec.decode(np.clip(self._runtime.numpy(self.guess), -1, 1)), done))
 
 
 class NativePipeline:
@@ -159,8 +160,8 @@ class NativePipeline:
         emit(Progress("sample", 0, steps * len(plan)))
         for number, window in enumerate(plan):
             cut = slice(window.start + window.given, window.stop)
-            velocity = self._velocity(latent[:, window.start : cut.start], text, mask, request.guidance_scale)
             report = _Report(self._runtime, emit, before=number * steps, total=steps * len(plan))
+            velocity = self._velocity(latent[:, window.start : cut.start], text, mask, request.guidance_scale, report)
             latent[:, cut] = np.clip(self._walk(request.sampler, velocity, noise[:, cut], sigmas, rng, report), -1, 1)
         return latent
 
@@ -175,7 +176,7 @@ class NativePipeline:
         x = SAMPLERS[sampler](velocity, self._runtime.array(noise), sigmas, noise=fresh, on_step=report)
         return self._runtime.numpy(x)
 
-    def _velocity(self, given: Floats, text: Floats, mask: Floats, scale: float) -> Velocity:
+    def _velocity(self, given: Floats, text: Floats, mask: Floats, scale: float, report: _Report) -> Velocity:
         """Return velocity(x, sigma) of the frames to be drawn, with the given ones, prompt and guidance inside."""
         count, b = given.shape[1], len(text)
         before = self._runtime.array(given)
@@ -185,7 +186,7 @@ class NativePipeline:
             levels = np.full((b, whole.shape[1]), sigma, np.float32)
             levels[:, :count] = 0
             guess = self._runtime.predict(_repeat(whole, b), levels, text, mask)[:, :, count:]
-            clean = cfg(guess[0], guess[1], scale) if b == 2 else guess[0]
+            report.guess = clean = cfg(guess[0], guess[1], scale) if b == 2 else guess[0]
             return (x - clean) / sigma
 
         return velocity

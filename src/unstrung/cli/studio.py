@@ -1,0 +1,56 @@
+"""The verb that opens the page."""
+
+from __future__ import annotations
+
+import threading
+import webbrowser
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unstrung.cli.jobs import StoreUrl, data_folder, open_store
+from unstrung.cli.logs import Format, Prompts, Quiet, set_up
+from unstrung.errors import UnstrungError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+
+def studio(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Which address to listen at; others than this machine's own need tokens, or --guests.")
+    ] = "127.0.0.1",
+    name: Annotated[
+        list[str] | None, typer.Option(help="The name of a web server that passes questions on; may be repeated.")
+    ] = None,
+    guests: Annotated[bool, typer.Option("--guests", help="Let whoever opens the page make films, each for themselves.")] = False,
+    framed_by: Annotated[list[str] | None, typer.Option(help="An origin whose pages may show this one inside theirs.")] = None,
+    workers: Annotated[int, typer.Option(min=0, max=64, help="How many films are made at once; 0: elsewhere.")] = 1,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in your browser.")] = True,
+    store_url: StoreUrl = None,
+    log_format: Format = None,
+    quiet: Quiet = False,
+    log_prompts: Prompts = False,
+) -> None:
+    """Open the page where films are made, at http://127.0.0.1:8000, with the API of 'unstrung serve' behind it."""
+    store = open_store(store_url)
+    try:
+        from unstrung.api.rules import GUESTS, Rules
+        from unstrung.api.serve import serve as run
+        from unstrung.studio.entrance import mount
+    except ImportError:
+        raise UnstrungError("not_installed", None, "The page needs more: pip install '.[ui]'") from None
+    command = [*(["--device", device] if device else []), *(["--store", store_url] if store_url else [])]
+    command += [*set_up(log_format, quiet), *(["--log-prompts"] if log_prompts else [])]
+    rules = Rules(
+        names=[known.lower() for known in name or []], guests=GUESTS if guests else None, framed_by=framed_by or (),
+    )  # fmt: skip
+
+    def dress(app: FastAPI) -> None:
+        mount(app)
+        if browser:
+            threading.Timer(0.5, webbrowser.open, [f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/"]).start()
+
+    run(store, data_folder(), rules, host=host, port=port, workers=workers, worker_options=command, dress=dress)

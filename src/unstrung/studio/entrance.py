@@ -1,0 +1,189 @@
+"""The way in: the page mounted in the API's application, who may open it, and what a browser may do with it."""
+
+from __future__ import annotations
+
+import json
+import os
+from html import escape
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import Annotated
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when it is imported: nobody is told of this page
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import gradio as gr
+from fastapi import FastAPI, Form, Request
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from unstrung.api.callers import COOKIE, Denied, TooMany, address_of
+from unstrung.api.desk import Desk
+from unstrung.studio.page import Page
+from unstrung.studio.texts import LANGUAGES, TEXTS, explain, speaker
+
+LOOK = Path(__file__).parent / "look"
+AT = "/studio"
+A_YEAR = 365 * 86400
+NEW_GUESTS_A_MINUTE = 120  # from one address, which may be that of a web server in front
+# of all that the framework answers, what the page needs; the rest is not there
+OPEN = ("/assets/", "/static/", "/theme.css", "/favicon.ico")  # the same for everybody
+OWN = ("/config", "/gradio_api/queue/join", "/gradio_api/queue/data", "/gradio_api/heartbeat/", "/gradio_api/startup-events",
+       "/gradio_api/reset", "/gradio_api/cancel")  # fmt: skip
+
+
+def mount(app: FastAPI) -> None:
+    """Add the page, in each of its languages, to the API's application."""
+    desk: Desk = app.state.desk
+    theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    for language in LANGUAGES:
+        gr.mount_gradio_app(
+            app, Page(desk, language).build(), path=f"{AT}/{language}", theme=theme, css=(LOOK / "look.css").read_text(),
+            head=_head(language), footer_links=[], run_history=False, enable_monitoring=False, show_error=False, ssr_mode=False,
+            mcp_server=False, pwa=False, favicon_path=str(LOOK / "icon.png"),
+        )  # fmt: skip
+    for route in app.routes:
+        if isinstance(route, Mount) and route.path.startswith(AT):
+            route.app = Entrance(route.app, desk, route.path.removeprefix(f"{AT}/"))
+    _add_doors(app, desk)
+
+
+class Entrance:
+    """Stands before the page in one language: lets in whoever may come in, and answers nothing that the page does not need."""
+
+    def __init__(self, app: ASGIApp, desk: Desk, language: str) -> None:
+        self.app, self.desk, self.language = app, desk, language
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, send to the door, or pass on."""
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        request = Request(scope)
+        headers = {"content-security-policy": _policy(self.desk), "cache-control": "no-store"}
+        if path.startswith(OPEN):
+            headers["cache-control"] = "public, max-age=3600"
+        elif path == "/" or path.startswith(OWN):
+            refused = await run_in_threadpool(self._admit, request, path, headers)
+            if refused is not None:
+                return await refused(scope, receive, send)
+        else:
+            return await PlainTextResponse("Not found", 404)(scope, receive, send)
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                found = MutableHeaders(scope=message)
+                for name, value in headers.items():
+                    found[name] = value
+            await send(message)
+
+        await self.app(scope, receive, with_headers)
+
+    def _admit(self, request: Request, path: str, headers: dict[str, str]) -> Response | None:
+        """Return what is answered instead, if anything; a new guest gets a pass with the page."""
+        door = self.desk.door
+        try:
+            door.know(request.cookies.get(COOKIE, ""), address_of(request), paced=False)
+        except (Denied, TooMany) as error:
+            if path != "/":
+                return PlainTextResponse(explain(self.language, error.code), 401 if isinstance(error, Denied) else 429)
+            if door.guests is None:
+                return RedirectResponse(f"{AT}/sign-in?language={self.language}", 303)
+            if door.rates.take(f"guest {address_of(request)}", NEW_GUESTS_A_MINUTE):
+                return PlainTextResponse(explain(self.language, "rate_limited"), 429)
+            headers["set-cookie"] = cookie(self.desk, door.guests.welcome(), A_YEAR)
+        return None
+
+
+def cookie(desk: Desk, value: str, seconds: int) -> str:
+    """Return the cookie that says who is at the page; nothing but this host's own pages ever sends it, and no script reads it."""
+    jar: SimpleCookie = SimpleCookie()
+    jar[COOKIE] = value
+    said = jar[COOKIE]
+    said["path"], said["httponly"], said["max-age"] = "/", True, seconds
+    if desk.rules.framed_by:  # inside another's page it counts as that page's guest, and has a jar of its own there
+        return f"{jar.output(header='').strip()}; SameSite=None; Secure; Partitioned"
+    said["samesite"] = "Strict"
+    return jar.output(header="").strip()
+
+
+def _policy(desk: Desk) -> str:
+    """Return what a browser may do with the page: speak to this host, and to nobody else."""
+    return (
+        "default-src 'none'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self' data:; connect-src 'self'; base-uri 'self'; "
+        f"form-action 'self'; {_framed(desk)}"
+    )
+
+
+def _framed(desk: Desk) -> str:
+    """Return whose pages may show the page inside theirs."""
+    return "frame-ancestors " + (" ".join(desk.rules.framed_by) or "'none'")
+
+
+def _head(language: str) -> str:
+    """Return what stands in the head of the page: its language, its texts for the script, and the script."""
+    say = speaker(language)
+    names = ("waiting", "next", "starts_in", "ends_in", "nobody", "beginning", "making", "left", "finishing", "lost", "n_seconds",
+             "n_minutes", "n_hours", "bring_bad", "bring_large")  # fmt: skip
+    place = list(LANGUAGES).index(language)
+    texts = json.dumps({name: TEXTS[name][place] for name in names}, ensure_ascii=False).replace("<", "\\u003c")
+    script = (LOOK / "look.js").read_text()
+    return (
+        f'<meta name="description" content="{escape(say("tagline"))}"><meta name="color-scheme" content="light dark">'
+        f"<script>const UNSTRUNG = {{language: {json.dumps(language)}, texts: {texts}}};\n{script}</script>"
+    )
+
+
+def _add_doors(app: FastAPI, desk: Desk) -> None:
+    """Add the ways in and out: the first page, and where a token is given."""
+
+    def language_of(request: Request) -> str:
+        wanted = [part.split(";")[0].strip()[:2].lower() for part in request.headers.get("accept-language", "").split(",")]
+        return next((code for code in wanted if code in LANGUAGES), "en")
+
+    def door(language: str, wrong: str = "", status: int = 200) -> HTMLResponse:
+        say = speaker(language if language in LANGUAGES else "en")
+        page = (LOOK / "door.html").read_text()
+        for name in ("sign_in", "token", "token_hint", "tagline"):
+            page = page.replace(f"[{name}]", escape(say(name)))
+        page = page.replace("[language]", language).replace("[wrong]", escape(say(wrong)) if wrong else "")
+        policy = f"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; {_framed(desk)}"
+        return HTMLResponse(page, status, headers={"content-security-policy": policy})
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    def icon() -> Response:
+        return FileResponse(LOOK / "icon.png", media_type="image/png")
+
+    @app.get("/", include_in_schema=False)
+    @app.get(AT, include_in_schema=False)
+    @app.get(f"{AT}/", include_in_schema=False)
+    def first(request: Request) -> Response:
+        return RedirectResponse(f"{AT}/{language_of(request)}/", 303)
+
+    @app.get(f"{AT}/sign-in", include_in_schema=False)
+    def ask(request: Request, language: str = "") -> Response:
+        return door(language if language in LANGUAGES else language_of(request))
+
+    @app.post(f"{AT}/sign-in", include_in_schema=False)
+    def sign_in(request: Request, token: Annotated[str, Form(max_length=200)] = "", language: str = "en") -> Response:
+        language = language if language in LANGUAGES else "en"
+        try:
+            desk.door.know(token.strip(), address_of(request))
+        except TooMany:
+            return door(language, "token_wait", 429)
+        except Denied:
+            return door(language, "token_wrong", 401)
+        came_in = RedirectResponse(f"{AT}/{language}/", 303)
+        came_in.headers["set-cookie"] = cookie(desk, token.strip(), A_YEAR)
+        return came_in
+
+    @app.post(f"{AT}/sign-out", include_in_schema=False)
+    def sign_out(request: Request) -> Response:
+        left = RedirectResponse(f"{AT}/sign-in", 303)
+        left.headers["set-cookie"] = cookie(desk, "", 0)
+        return left

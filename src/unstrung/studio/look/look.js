@@ -1,0 +1,241 @@
+// What the page does in the browser: it follows videos on their way, keeps what is unchanged in place, and reads films' recipes.
+"use strict";
+document.documentElement.lang = UNSTRUNG.language;
+// the framework's own words (a lost connection, say) follow the browser's language: here they follow the page's
+Object.defineProperty(navigator, "language", { get: () => UNSTRUNG.language });
+Object.defineProperty(navigator, "languages", { get: () => [UNSTRUNG.language] });
+
+window.unstrung = (() => {
+  const MOST_PICTURE = 14e6; // bytes: the server takes 20 million letters of base64
+  const PREVIEW_REST = 1000; // ms between two previews of one video
+
+  const say = (name, values = {}) => UNSTRUNG.texts[name].replace(/\{(\w+)\}/g, (_, key) => values[key]);
+
+  function time(seconds) {
+    if (seconds < 90) return say("n_seconds", { n: Math.max(1, Math.round(seconds)) });
+    if (seconds < 5400) return say("n_minutes", { n: Math.round(seconds / 60) });
+    return say("n_hours", { n: Math.round(seconds / 3600) });
+  }
+
+  // --- one video on its way ---
+
+  function tell(card, words) {
+    const now = card.querySelector(".now");
+    if (now && now.textContent !== words) now.textContent = words;
+  }
+
+  function advance(card, percent, began) {
+    const bar = card.querySelector(".bar");
+    if (!bar) return;
+    bar.setAttribute("aria-valuenow", percent);
+    bar.firstElementChild.style.width = `${percent}%`;
+    const passed = Date.now() / 1000 - (began || Number(card.dataset.at) || Infinity);
+    let words = percent < 1 ? say("beginning") : percent > 97 ? say("finishing") : say("making", { n: percent });
+    if (percent > 4 && percent < 98 && passed > 3) words += ` · ${say("left", { time: time((passed * (100 - percent)) / percent) })}`;
+    tell(card, words);
+  }
+
+  function wait(card, extras) {
+    const words = [extras.position ? say("waiting", { n: extras.position }) : say("next")];
+    if (extras.starts_in === null || extras.starts_in === undefined) words.push(say("nobody"));
+    else {
+      if (extras.starts_in >= 1) words.push(say("starts_in", { time: time(extras.starts_in) }));
+      words.push(say("ends_in", { time: time(extras.ends_in) }));
+    }
+    tell(card, words.join(" · "));
+  }
+
+  function preview(card) {
+    const picture = card.querySelector("img[data-src]");
+    if (!picture || Date.now() - (picture.shownAt || 0) < PREVIEW_REST) return;
+    picture.shownAt = Date.now();
+    const next = new Image();
+    next.onload = () => {
+      picture.src = next.src;
+      picture.hidden = false;
+      const blank = card.querySelector(".blank");
+      if (blank) blank.remove();
+    };
+    next.src = `${picture.dataset.src}&at=${Date.now()}`;
+  }
+
+  // Ask how far a video is; return in how many ms it is worth asking again, or 0 where it has ended.
+  async function ask(card) {
+    const answer = await fetch(`/v1/videos/${card.dataset.id}`);
+    if (!answer.ok) return answer.status === 429 || answer.status >= 500 ? 3000 : 0;
+    const video = await answer.json();
+    card.dataset.status = video.unstrung.status;
+    if (video.status === "queued") wait(card, video.unstrung);
+    else if (video.status === "in_progress") {
+      if (!card.dataset.at) card.dataset.at = Date.now() / 1000;
+      advance(card, video.progress);
+      preview(card);
+    } else return 0;
+    return Number(answer.headers.get("openai-poll-after-ms")) || 1000;
+  }
+
+  // --- a place where videos are shown ---
+
+  // Put new cards in place of those that have changed, so that a film that plays goes on and the keyboard stays where it was.
+  function patch(place, html) {
+    const fresh = document.createElement("template");
+    fresh.innerHTML = html;
+    const focused = place.contains(document.activeElement) ? document.activeElement : null;
+    const held = focused && [focused.closest("[data-id]")?.dataset.id, focused.dataset.do];
+    const known = new Map([...place.querySelectorAll("article[data-id]")].map((card) => [card.dataset.id, card]));
+    for (const card of fresh.content.querySelectorAll("article[data-id]")) {
+      card.made = card.outerHTML;
+      const old = known.get(card.dataset.id);
+      if (old && old.made === card.made) card.replaceWith(old);
+    }
+    place.replaceChildren(fresh.content);
+    if (focused && !focused.isConnected && held[0]) {
+      const card = place.querySelector(`[data-id="${CSS.escape(held[0])}"]`);
+      (card?.querySelector(`[data-do="${held[1]}"]`) || card?.querySelector(".acts .act") || card?.querySelector("summary"))?.focus();
+    }
+    for (const picture of place.querySelectorAll("img[data-src][hidden]")) preview(picture.closest("article"));
+  }
+
+  function board(element, props, trigger, watch) {
+    let stream = null;
+    let timer = null;
+    const place = () => element.querySelector(".board");
+    const seen = () => !document.hidden && element.offsetParent !== null;
+    const look = () => trigger("click", { do: "look" });
+
+    function hear(card) {
+      if (stream && stream.card === card) return;
+      if (stream) stream.close();
+      stream = null;
+      if (!card) return;
+      stream = new EventSource(`/v1/videos/${card.dataset.id}/events`);
+      stream.card = card;
+      let began = 0;
+      stream.addEventListener("progress", (event) => advance(card, JSON.parse(event.data).progress, began));
+      stream.addEventListener("preview", () => preview(card));
+      stream.addEventListener("state", (event) => {
+        const said = JSON.parse(event.data);
+        card.dataset.status = said.status;
+        if (said.status === "in_progress") advance(card, 0, (began = said.at));
+        else if (said.status === "queued") began = 0;
+      });
+      stream.onerror = () => hear(null); // the next tick asks, and says so where nobody answers
+    }
+
+    async function tick() {
+      clearTimeout(timer);
+      let rest = 1000;
+      const cards = seen() ? [...element.querySelectorAll("article[data-status=queued], article[data-status=in_progress]")] : [];
+      try {
+        hear(cards.find((card) => card.dataset.status === "in_progress" && card.isConnected));
+        for (const card of cards) {
+          if (stream && stream.card === card) continue;
+          const next = await ask(card);
+          if (!next) {
+            look();
+            break;
+          }
+          rest = Math.max(rest, Math.min(next, 5000));
+        }
+      } catch {
+        cards.forEach((card) => tell(card, say("lost")));
+      }
+      if (seen() && [...element.querySelectorAll("article .bar")].some((bar) => !["queued", "in_progress"].includes(bar.closest("article").dataset.status))) look();
+      timer = setTimeout(tick, rest);
+    }
+
+    element.addEventListener("click", (event) => {
+      const button = event.target.closest("[data-do]");
+      if (!button) return;
+      const given = {};
+      for (const field of button.closest("details")?.querySelectorAll("[data-give]") || []) given[field.dataset.give] = field.value;
+      trigger("click", { ...given, do: button.dataset.do, id: button.closest("[data-id]")?.dataset.id });
+      const asked = button.closest("details.ask");
+      if (asked) asked.open = false;
+    });
+    element.addEventListener("keydown", (event) => {
+      const asked = event.key === "Escape" && event.target.closest("details.ask[open]");
+      if (!asked) return;
+      asked.open = false;
+      asked.querySelector("summary").focus();
+    });
+    document.addEventListener("visibilitychange", tick);
+    watch("value", () => {
+      patch(place(), props.value || "");
+      tick();
+    });
+    patch(place(), props.value || "");
+    tick();
+  }
+
+  function said(element, watch) {
+    element.setAttribute("role", "status");
+    watch("value", () => element.querySelector(".bad, .good")?.scrollIntoView({ block: "nearest", behavior: "smooth" }));
+  }
+
+  // --- a picture to start from, or a film whose settings to use ---
+
+  function bring(element, props, trigger) {
+    const bad = (name) => (element.querySelector(".bad").textContent = name ? say(name) : "");
+
+    async function take(file) {
+      bad("");
+      if (/^image\/(png|jpeg|webp)$/.test(file.type)) {
+        if (file.size > MOST_PICTURE) return bad("bring_large");
+        const reader = new FileReader();
+        reader.onload = () => (props.value = reader.result);
+        reader.readAsDataURL(file);
+        return;
+      }
+      const recipe = await recipeOf(file).catch(() => null);
+      if (recipe) trigger("upload", { recipe });
+      else bad("bring_bad");
+    }
+
+    element.addEventListener("change", (event) => event.target.files?.[0] && take(event.target.files[0]));
+    element.addEventListener("click", (event) => event.target.closest("button") && (props.value = ""));
+    const tab = () => element.closest("[role=tabpanel]")?.offsetParent !== null;
+    document.addEventListener("dragover", (event) => {
+      if (!event.dataTransfer?.types.includes("Files") || !tab()) return;
+      event.preventDefault();
+      document.body.classList.add("dropping");
+    });
+    document.addEventListener("dragleave", (event) => event.relatedTarget || document.body.classList.remove("dropping"));
+    document.addEventListener("drop", (event) => {
+      document.body.classList.remove("dropping");
+      const file = event.dataTransfer?.files[0];
+      if (!file || !tab()) return;
+      event.preventDefault();
+      take(file);
+    });
+  }
+
+  // Return the recipe in a film, from its comment: moov/udta/meta/ilst/©cmt/data (ISO/IEC 14496-12, QuickTime's metadata).
+  async function recipeOf(file) {
+    if (/json$/.test(file.type || file.name)) return file.text();
+    let within = file;
+    for (const [name, skipped] of [["moov", 0], ["udta", 0], ["meta", 4], ["ilst", 0], ["\u00a9cmt", 0], ["data", 8]]) {
+      within = await box(within, name);
+      if (!within) return null;
+      within = within.slice(skipped);
+    }
+    return within.text();
+  }
+
+  async function box(blob, wanted) {
+    for (let at = 0; at + 8 <= blob.size; ) {
+      const head = new DataView(await blob.slice(at, at + 16).arrayBuffer());
+      let size = head.getUint32(0);
+      let begin = 8;
+      if (size === 1) [size, begin] = [Number(head.getBigUint64(8)), 16];
+      else if (size === 0) size = blob.size - at;
+      if (size < begin) return null;
+      const name = String.fromCharCode(...[4, 5, 6, 7].map((i) => head.getUint8(i)));
+      if (name === wanted) return blob.slice(at + begin, at + size);
+      at += size;
+    }
+    return null;
+  }
+
+  return { board, said, bring };
+})();
