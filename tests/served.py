@@ -17,16 +17,33 @@ import openai
 class Served:
     """A running server: its address, its folder, its process, and the client that speaks to it."""
 
+    verb: tuple[str, ...] = ("serve",)
+
     def __init__(self, folder: Path, *options: str, log: Path | None = None) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.folder = folder
         self.environment = {**os.environ, "UNSTRUNG_DATA": str(folder), "OMP_WAIT_POLICY": "passive"}
-        command = [sys.executable, "-m", "unstrung", "serve", "--port", str(self.port), "--alias", "sora-2=echo", *options]
-        with log.open("ab") if log else nullcontext() as stderr:
-            self.process = subprocess.Popen(command, env=self.environment, stderr=stderr)
+        self.command = [
+            sys.executable,
+            "-m",
+            "unstrung",
+            *self.verb,
+            "--port",
+            str(self.port),
+            "--alias",
+            "sora-2=echo",
+            *options,
+        ]
+        self.stderr = log
+        self.start()
         self.client = openai.OpenAI(base_url=f"http://127.0.0.1:{self.port}/v1", api_key="none", max_retries=0)
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        with self.stderr.open("ab") if self.stderr else nullcontext() as stderr:
+            self.process = subprocess.Popen(self.command, env=self.environment, stderr=stderr)
         for _ in range(600):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:

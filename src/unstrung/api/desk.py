@@ -29,7 +29,7 @@ from unstrung.jobs.store import Also, Store
 from unstrung.jobs.uploads import Upload, remove_upload
 from unstrung.jobs.worker import remove_pictures
 from unstrung.plugins import find_card
-from unstrung.request import DEFAULT_MODEL
+from unstrung.request import DEFAULT_MODEL, slug
 
 FORECAST_SECONDS = 0.5  # how old a forecast may be
 VETTED_AT_ONCE = 2  # files that are read in processes of their own: each may take some gigabytes
@@ -163,18 +163,18 @@ class Desk:
         left = turn.ends_in if turn else job.estimate
         return str(int(min(max(100 * left, POLL_MS[0]), POLL_MS[1])) if left is not None else POLL_MS[1])
 
-    def file(self, id: str, variant: Variant, caller: Caller) -> tuple[Path, str]:
-        """Return a file of a video and its type; raise `UnstrungError` where there is none yet."""
+    def file(self, id: str, variant: Variant, caller: Caller) -> tuple[Path, str, str]:
+        """Return a file of a video, its type, and the name that its prompt gives it; raise `UnstrungError` where there is none."""
         job, clip = self.store.get(id, caller.sees, or_public=True), self.store.clip(id)
-        preview = self.folder / "previews" / f"{job.id}.png"
+        preview, name = self.folder / "previews" / f"{job.id}.png", slug(job.request.prompt)
         if variant == "preview" and preview.exists():
-            return preview, "image/png"
+            return preview, "image/png", f"{name}.png"
         if clip is None or variant == "preview":
             raise UnstrungError("not_ready", "video_id", f"Video {id} has no {variant}: it is {job.status}.")
         if variant == "video":
-            return self.folder / "clips" / clip.file, "video/mp4"
+            return self.folder / "clips" / clip.file, "video/mp4", f"{name}.mp4"
         suffix, kind = {"thumbnail": (".webp", "image/webp"), "spritesheet": (".jpg", "image/jpeg")}[variant]
-        return self.folder / "previews" / f"{job.id}{suffix}", kind
+        return self.folder / "previews" / f"{job.id}{suffix}", kind, f"{name}{suffix}"
 
     def remove(self, id: str, caller: Caller) -> None:
         """Forget a video and its files, and stop it where it waits or runs."""

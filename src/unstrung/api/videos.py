@@ -137,8 +137,8 @@ def _add_videos(app: FastAPI, desk: Desk) -> None:
     @app.get("/v1/videos/{video_id}/content", response_class=PartialFile, responses=content)
     def download_content(video_id: Id, variant: Variant = "video", caller: Caller = reads) -> PartialFile:
         """Get a finished video's file, or a part of it."""
-        path, kind = desk.file(video_id, variant, caller)
-        return PartialFile(path, media_type=kind, filename=f"{video_id}{path.suffix}", content_disposition_type="inline")
+        path, kind, name = desk.file(video_id, variant, caller)
+        return PartialFile(path, media_type=kind, filename=name, content_disposition_type="inline")
 
 
 def _add_extras(app: FastAPI, desk: Desk) -> None:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+PAGE = "/studio"  # the route of all parts of the page
 METHODS = ("GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH")
 
 
@@ -57,7 +58,8 @@ class Watch:
 
 
 def write_down(seen: Seen) -> None:
-    """Write a request into the log."""
+    """Write a request into the log; the page's parts, of which it has a hundred, only where all is wanted."""
     fields = asdict(seen)
     fields["ms"] = round(1000 * fields.pop("seconds"), 1)
-    logging.getLogger("unstrung.api").info("request", extra={"fields": fields})
+    level = logging.DEBUG if seen.route == PAGE and seen.status < 500 else logging.INFO
+    logging.getLogger("unstrung.api").log(level, "request", extra={"fields": fields})

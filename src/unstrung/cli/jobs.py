@@ -198,16 +198,21 @@ def serve(
         from unstrung.api.serve import serve as run
     except ImportError:
         raise UnstrungError("not_installed", None, "Serving needs more: pip install '.[serve]'") from None
-    pairs = [a.partition("=") for a in alias or []]
-    if wrong := [name for name, equals, model in pairs if not (name and equals and model)]:
-        raise InvalidRequest("alias", f"--alias is '{wrong[0]}'; it must be like sora-2=nano.")
     command = [*(["--device", device] if device else []), *(["--store", store_url] if store_url else [])]
     command += [*set_up(log_format, quiet), *(["--log-prompts"] if log_prompts else [])]
     rules = Rules(
-        aliases={n: m for n, _, m in pairs}, names=[known.lower() for known in name or []], fetch_images=fetch_images,
+        aliases=read_aliases(alias), names=[known.lower() for known in name or []], fetch_images=fetch_images,
         private_webhooks=allow_private_webhooks, webhook_retry=webhook_retry or RETRY_AFTER,
     )  # fmt: skip
     run(store, data_folder(), rules, host=host, port=port, workers=workers, worker_options=command)
+
+
+def read_aliases(given: list[str] | None) -> dict[str, str]:
+    """Return what names stand for; raise `InvalidRequest` for what does not say that."""
+    pairs = [alias.partition("=") for alias in given or []]
+    if wrong := [name for name, equals, model in pairs if not (name and equals and model)]:
+        raise InvalidRequest("alias", f"--alias is '{wrong[0]}'; it must be like sora-2=nano.")
+    return {name: model for name, _, model in pairs}
 
 
 def _row(job: Job, turns: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unstrung.cli.jobs import StoreUrl, data_folder, open_store
+from unstrung.cli.jobs import StoreUrl, data_folder, open_store, read_aliases
 from unstrung.cli.logs import Format, Prompts, Quiet, set_up
 from unstrung.errors import UnstrungError
 
@@ -24,6 +24,7 @@ def studio(
     name: Annotated[
         list[str] | None, typer.Option(help="The name of a web server that passes questions on; may be repeated.")
     ] = None,
+    alias: Annotated[list[str] | None, typer.Option(help="What a name stands for, as sora-2=nano; may be repeated.")] = None,
     guests: Annotated[bool, typer.Option("--guests", help="Let whoever opens the page make films, each for themselves.")] = False,
     framed_by: Annotated[list[str] | None, typer.Option(help="An origin whose pages may show this one inside theirs.")] = None,
     workers: Annotated[int, typer.Option(min=0, max=64, help="How many films are made at once; 0: elsewhere.")] = 1,
@@ -45,7 +46,8 @@ def studio(
     command = [*(["--device", device] if device else []), *(["--store", store_url] if store_url else [])]
     command += [*set_up(log_format, quiet), *(["--log-prompts"] if log_prompts else [])]
     rules = Rules(
-        names=[known.lower() for known in name or []], guests=GUESTS if guests else None, framed_by=framed_by or (),
+        aliases=read_aliases(alias), names=[known.lower() for known in name or []], guests=GUESTS if guests else None,
+        framed_by=framed_by or (),
     )  # fmt: skip
 
     def dress(app: FastAPI) -> None:

@@ -79,7 +79,7 @@ class Cards:
             )
             return f'{bar}<p class="now" role="status"></p>'
         if job.status is Status.FAILED and job.error:
-            why = explain(self.language, job.error.code, model=job.request.model, able="")
+            why = explain(self.language, job.error.code, able="–")
             return f'<p class="now bad">{escape(self.say("failed", why=why))}</p>'
         return f'<p class="now">{escape(self.say("canceled"))}</p>' if job.status is Status.CANCELED else ""
 

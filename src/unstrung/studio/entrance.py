@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from html import escape
 from http.cookies import SimpleCookie
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated
-
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when it is imported: nobody is told of this page
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import gradio as gr
 from fastapi import FastAPI, Form, Request
@@ -23,12 +20,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unstrung.api.callers import COOKIE, Denied, TooMany, address_of
 from unstrung.api.desk import Desk
+from unstrung.api.watch import PAGE
 from unstrung.studio.page import Page
 from unstrung.studio.texts import LANGUAGES, TEXTS, explain, speaker
 
 LOOK = Path(__file__).parent / "look"
 AT = "/studio"
 A_YEAR = 365 * 86400
+REFERRER = {"referrer-policy": "same-origin"}  # without any, a browser says of a form that it comes from nowhere
 NEW_GUESTS_A_MINUTE = 120  # from one address, which may be that of a web server in front
 # of all that the framework answers, what the page needs; the rest is not there
 OPEN = ("/assets/", "/static/", "/theme.css", "/favicon.ico")  # the same for everybody
@@ -57,6 +56,7 @@ class Entrance:
 
     def __init__(self, app: ASGIApp, desk: Desk, language: str) -> None:
         self.app, self.desk, self.language = app, desk, language
+        self.route = SimpleNamespace(path=PAGE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, send to the door, or pass on."""
@@ -64,7 +64,7 @@ class Entrance:
             return await self.app(scope, receive, send)
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         request = Request(scope)
-        headers = {"content-security-policy": _policy(self.desk), "cache-control": "no-store"}
+        headers = {"content-security-policy": _policy(self.desk), "cache-control": "no-store", **REFERRER}
         if path.startswith(OPEN):
             headers["cache-control"] = "public, max-age=3600"
         elif path == "/" or path.startswith(OWN):
@@ -82,6 +82,7 @@ class Entrance:
             await send(message)
 
         await self.app(scope, receive, with_headers)
+        scope["route"] = self.route  # what is seen of it: that the page was asked for, not which of its hundred parts
 
     def _admit(self, request: Request, path: str, headers: dict[str, str]) -> Response | None:
         """Return what is answered instead, if anything; a new guest gets a pass with the page."""
@@ -153,7 +154,7 @@ def _add_doors(app: FastAPI, desk: Desk) -> None:
             page = page.replace(f"[{name}]", escape(say(name)))
         page = page.replace("[language]", language).replace("[wrong]", escape(say(wrong)) if wrong else "")
         policy = f"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; {_framed(desk)}"
-        return HTMLResponse(page, status, headers={"content-security-policy": policy})
+        return HTMLResponse(page, status, headers={"content-security-policy": policy, **REFERRER})
 
     @app.get("/favicon.ico", include_in_schema=False)
     def icon() -> Response:

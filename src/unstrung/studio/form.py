@@ -170,13 +170,14 @@ def _picture(say: Say) -> Any:
         f'<button type="button">{say("bring_remove")}</button></p>'
     )
     kinds = "image/png,image/jpeg,image/webp,video/mp4,application/json,.json"
+    choose = (
+        f'<input id="bring-file" type="file" accept="{kinds}"><label for="bring-file" class="act">{say("bring_choose")}</label>'
+    )
     return gr.HTML(
         "",
         elem_id="bring",
-        html_template=f"""<div class="bring"><p class="name">{say("bring")}</p>
-<input id="bring-file" type="file" accept="{kinds}"><label for="bring-file" class="act">{say("bring_choose")}</label><p class="hint">{say("bring_hint")}</p>
-<p class="bad" role="alert"></p>
-${{value ? `{taken}` : ""}}</div>""",
+        html_template=f"""<div class="bring"><p class="name">{say("bring")}</p>{choose}<p class="hint">{say("bring_hint")}</p>
+<p class="bad" role="alert"></p>${{value ? `{taken}` : ""}}</div>""",
         js_on_load="unstrung.bring(element, props, trigger)",
         apply_default_css=False,
     )

@@ -163,7 +163,7 @@ ERRORS: dict[str, tuple[str, str, str, str]] = {
     "invalid_value.fps": ("This model does not make so many frames a second.", "此模型不支持该帧率。", "С такой частотой кадров модель не работает.", "이 모델은 이 프레임 수를 만들지 않습니다."),
     "invalid_value.seconds": ("This model does not make films of this length.", "此模型不支持该时长。", "Такой длины эта модель не делает.", "이 모델은 이 길이의 영상을 만들지 않습니다."),
     "invalid_value": ("This model can't make it so: choose another size or length.", "此模型无法这样制作，请换一个尺寸或时长。", "Так эта модель не умеет: выберите другой размер или длину.", "이 모델로는 만들 수 없습니다. 다른 크기나 길이를 고르세요."),
-    "not_supported": ("{model} can't start from a picture. These can: {able}", "{model} 不能从图片开始。可以的模型：{able}", "{model} не умеет начинать с картинки. Умеют: {able}", "{model} 모델은 그림에서 시작할 수 없습니다. 가능한 모델: {able}"),
+    "not_supported": ("This model can't start from a picture. These can: {able}", "此模型不能从图片开始。可以的模型：{able}", "Эта модель не умеет начинать с картинки. Умеют: {able}", "이 모델은 그림에서 시작할 수 없습니다. 가능한 모델: {able}"),
     "unsupported_media": ("This is not a PNG, JPEG or WebP picture.", "这不是 PNG、JPEG 或 WebP 图片。", "Это не картинка PNG, JPEG или WebP.", "PNG, JPEG, WebP 그림이 아닙니다."),
     "unreadable_media": ("The picture can't be read.", "图片无法读取。", "Картинку не удалось прочитать.", "그림을 읽을 수 없습니다."),
     "unknown_model": ("There is no such model here.", "这里没有这个模型。", "Такой модели здесь нет.", "여기에는 그런 모델이 없습니다."),

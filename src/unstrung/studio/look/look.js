@@ -98,6 +98,7 @@ window.unstrung = (() => {
 
   function board(element, props, trigger, watch) {
     let stream = null;
+    let broken = false; // the stream ended: it is asked what became of it before one is opened again
     let timer = null;
     const place = () => element.querySelector(".board");
     const seen = () => !document.hidden && element.offsetParent !== null;
@@ -119,7 +120,10 @@ window.unstrung = (() => {
         if (said.status === "in_progress") advance(card, 0, (began = said.at));
         else if (said.status === "queued") began = 0;
       });
-      stream.onerror = () => hear(null); // the next tick asks, and says so where nobody answers
+      stream.onerror = () => {
+        hear(null);
+        broken = true;
+      };
     }
 
     async function tick() {
@@ -127,7 +131,7 @@ window.unstrung = (() => {
       let rest = 1000;
       const cards = seen() ? [...element.querySelectorAll("article[data-status=queued], article[data-status=in_progress]")] : [];
       try {
-        hear(cards.find((card) => card.dataset.status === "in_progress" && card.isConnected));
+        hear(broken ? null : cards.find((card) => card.dataset.status === "in_progress"));
         for (const card of cards) {
           if (stream && stream.card === card) continue;
           const next = await ask(card);
@@ -137,6 +141,7 @@ window.unstrung = (() => {
           }
           rest = Math.max(rest, Math.min(next, 5000));
         }
+        broken = false;
       } catch {
         cards.forEach((card) => tell(card, say("lost")));
       }
