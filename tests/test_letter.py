@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import shutil
 import socketserver
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -771,3 +774,28 @@ def test_hosts_offer_what_they_have(tmp_path: Path) -> None:
     ):  # fmt: skip
         done = unstrung(tmp_path / "data", "serve", "--workers", "0", *words)
         assert done.returncode == 2 and says in done.stderr and "hush" not in done.stderr
+
+
+def test_the_pages_commands_run(tmp_path: Path) -> None:
+    """Signing, exporting and checking as the page tells it, with nothing of ours in the last of its blocks."""
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("ssh-keygen is not installed")
+    blocks = re.findall(r"```sh\n(.*?)```", (Path(__file__).parents[1] / "docs" / "letter.md").read_text(), re.S)
+    program = tmp_path / "bin" / "unstrung"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m unstrung "$@"\n')
+    program.chmod(0o755)
+    key, data = tmp_path / "id_ed25519", tmp_path / "data"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    data.mkdir()
+    store = Store(f"sqlite:///{data}/unstrung.db")
+    begun = begin(store, LETTER, "Ann Ødegård", Kind.SSH)
+    (tmp_path / "statement.txt").write_text(begun.statement or "")
+    environment = {**os.environ, "UNSTRUNG_DATA": str(data), "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
+    for block in blocks:
+        words = block.replace("~/.ssh/id_ed25519", str(key))
+        done = subprocess.run(["sh", "-ec", words], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, (block, done.stderr)
+        if block == blocks[0]:
+            prove_key(store, LETTER, begun.id, (tmp_path / "statement.txt.sig").read_text())
+    assert len(blocks) == 3 and "Good" in done.stdout
