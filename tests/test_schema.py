@@ -23,9 +23,17 @@ CHECKS = (
 )
 
 
+def serving(folder: Path, *options: str) -> Served:
+    """A server that has all that there is a route for."""
+    letter = folder / "letter.md"
+    letter.parent.mkdir(parents=True, exist_ok=True)
+    letter.write_text("# An open letter\n")
+    return Served(folder, "--letter", str(letter), "--letter-pages", *options)
+
+
 def things(folder: Path, key: str = "none") -> dict[str, str]:
     """Make one of each thing that routes ask for by its id, and return the ids by the routes' names for them."""
-    server = Served(folder)
+    server = serving(folder)
     client = server.client.with_options(api_key=key)
     small = {"size": "64x48", "fps": 8}
     video = client.videos.create_and_poll(prompt="a fox", seconds="1", extra_body=small, poll_interval_ms=100)  # type: ignore[arg-type]
@@ -38,10 +46,11 @@ def things(folder: Path, key: str = "none") -> dict[str, str]:
     batch = client.batches.create(input_file_id=file.id, endpoint="/v1/videos", completion_window="24h")  # type: ignore[arg-type]
     hook = client.post("/webhooks", body={"url": "https://example.com/hear"}, cast_to=dict)
     said = client.post(f"/videos/{video.id}/feedback", body={"text": "a report"}, cast_to=dict)
+    begun = client.post("/letter/signings", body={"name": "Ann", "kind": "ssh"}, cast_to=dict)
     server.stop()
     return {
         "video_id": video.id, "character_id": character.id or "", "file_id": file.id, "batch_id": batch.id, "webhook_id": hook["id"],
-        "feedback_id": said["id"],
+        "feedback_id": said["id"], "signing_id": begun["id"],
     }  # fmt: skip
 
 
@@ -78,7 +87,7 @@ def hold(server: Served, folder: Path, ids: dict[str, str], *options: str, key: 
 def test_the_document_tells_all(tmp_path: Path, known: bool) -> None:
     ids = things(tmp_path / "data") if known else {}
     # nobody makes what is asked for here: films of a minute, in every size that there is
-    server = Served(tmp_path / "data", "--workers", "0")
+    server = serving(tmp_path / "data", "--workers", "0")
     try:
         if not known:
             return hold(server, tmp_path, ids, "--max-examples", "10")
@@ -98,7 +107,7 @@ class Guarded:
         self.folder, data = folder, folder / "data"
         self.ann, self.boss = token(data, "ann"), token(data, "boss", "--scope", "admin")
         self.ids = things(data, self.ann)
-        self.server = Served(data, "--workers", "0")
+        self.server = serving(data, "--workers", "0")
 
     def answers(self) -> Counter[str]:
         """How often each status was answered."""

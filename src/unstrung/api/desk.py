@@ -164,7 +164,7 @@ class Desk:
         return str(int(min(max(100 * left, POLL_MS[0]), POLL_MS[1])) if left is not None else POLL_MS[1])
 
     def file(self, id: str, variant: Variant, caller: Caller) -> tuple[Path, str, str]:
-        """Return a file of a video, its type, and the name that its prompt gives it; raise `UnstrungError` where there is none."""
+        """Return a video's file, its type, and the name that its prompt gives it; raise `UnstrungError` where there is none."""
         job, clip = self.store.get(id, caller.sees, or_public=True), self.store.clip(id)
         preview, name = self.folder / "previews" / f"{job.id}.png", slug(job.request.prompt)
         if variant == "preview" and preview.exists():

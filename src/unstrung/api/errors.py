@@ -19,6 +19,7 @@ from unstrung.errors import UnstrungError
 # by our errors' codes; every other one is the request's own fault
 STATUS = {
     "not_found": 404, "unknown_model": 404, "bad_status": 409, "in_use": 409, "not_ready": 409, "key_reused": 409,
+    "already_signed": 409, "used": 409, "letter_changed": 409, "expired": 409, "no_tries": 409, "mail_failed": 503,
     "missing_weights": 503, "invalid_api_key": 401, "insufficient_scope": 403, "over_limit": 429, "rate_limited": 429,
 }  # fmt: skip
 TYPES = {

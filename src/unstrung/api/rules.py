@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from unstrung.jobs.files import Caps
 from unstrung.jobs.limits import Allowance
@@ -27,3 +28,6 @@ class Rules:
     private_webhooks: bool = False  # webhooks may lead into this host's own network
     webhook_retry: Sequence[float] = RETRY_AFTER
     caps: Caps = field(default_factory=Caps)
+    letter: Path | None = None  # Markdown, for people to sign
+    letter_mail: str | None = field(default=None, repr=False)  # the mail server that brings signers their codes; has a password
+    letter_pages: bool = False  # signers may prove a page of theirs, which this host then asks for

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from unstrung import __version__
-from unstrung.api import batches, characters, export, feedback, files, metrics, videos, webhooks
+from unstrung.api import batches, characters, export, feedback, files, letter, metrics, videos, webhooks
 from unstrung.api.callers import Door
 from unstrung.api.desk import Desk
 from unstrung.api.errors import DOCUMENTED, install
@@ -24,7 +24,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def create_app(store: Store, folder: Path, rules: Rules, *, workers: Callable[[], int] = lambda: 0) -> FastAPI:
-    """Return the application over a store and a folder of files; `app.state.desk` is what its routes share.
+    """Return the application over a store and a folder of files; `app.state.desk` is what its routes share, and
+    `app.state.letterbox` where the host's letter is signed, where there is one.
 
     `workers` says how many processes work for it.
 
@@ -46,6 +47,9 @@ def create_app(store: Store, folder: Path, rules: Rules, *, workers: Callable[[]
     batches.add_routes(app, desk)
     export.add_routes(app, desk)
     feedback.add_routes(app, desk)
+    if (box := letter.open_letterbox(store, rules)) is not None:
+        letter.add_routes(app, desk, box)
+    app.state.letterbox = box
     metrics.add_routes(app, desk, figures)
 
     @app.get("/v1/health")

@@ -19,6 +19,7 @@ from unstrung.cli.archive import export_, import_
 from unstrung.cli.feedback import feedback_app
 from unstrung.cli.jobs import StoreUrl, enqueue, jobs_app, serve, worker
 from unstrung.cli.learn import data_app, eval_app, train_app
+from unstrung.cli.letter import letter_app
 from unstrung.cli.studio import studio
 from unstrung.cli.talk import Json, Talk, print_json
 from unstrung.cli.tokens import tokens_app
@@ -79,6 +80,7 @@ app.add_typer(jobs_app, name="jobs")
 app.add_typer(tokens_app, name="tokens")
 app.add_typer(webhooks_app, name="webhooks")
 app.add_typer(feedback_app, name="feedback")
+app.add_typer(letter_app, name="letter")
 app.command("worker")(worker)
 app.command("serve")(serve)
 app.command("studio")(studio)

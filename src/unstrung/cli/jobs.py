@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 jobs_app = typer.Typer(no_args_is_help=True, help="See and steer what waits, runs and is done.")
 StoreUrl = Annotated[str | None, typer.Option("--store", help="The store's address, as postgresql://...; default: SQLite.")]
+LetterFile = Annotated[Path | None, typer.Option("--letter", help="An open letter, in Markdown, for people to sign.")]
+LetterMail = Annotated[str | None, typer.Option(help="The mail server by which people sign, as smtp://user:password@host:587.")]
+LetterPages = Annotated[bool, typer.Option("--letter-pages", help="Let people sign by a page of theirs, which is asked for.")]
 Id = Annotated[str, typer.Argument(help="The job's id; see 'unstrung jobs list'.")]
 
 
@@ -186,6 +189,9 @@ def serve(
         bool, typer.Option("--allow-private-webhooks", help="Let webhooks lead into this host's own network.")
     ] = False,
     webhook_retry: Annotated[list[float] | None, typer.Option(hidden=True, help="Seconds to the next attempt.")] = None,
+    letter: LetterFile = None,
+    letter_mail: LetterMail = None,
+    letter_pages: LetterPages = False,
     store_url: StoreUrl = None,
     log_format: Format = None,
     quiet: Quiet = False,
@@ -203,6 +209,7 @@ def serve(
     rules = Rules(
         aliases=read_aliases(alias), names=[known.lower() for known in name or []], fetch_images=fetch_images,
         private_webhooks=allow_private_webhooks, webhook_retry=webhook_retry or RETRY_AFTER,
+        letter=letter, letter_mail=letter_mail, letter_pages=letter_pages,
     )  # fmt: skip
     run(store, data_folder(), rules, host=host, port=port, workers=workers, worker_options=command)
 

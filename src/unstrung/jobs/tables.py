@@ -71,6 +71,23 @@ ledger = Table(
     Column("currency", Text), Column("note", Text),
 )  # fmt: skip
 
+signatures = Table(
+    "signatures", metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False), Column("at", BigInteger, nullable=False),
+    Column("letter", Text, nullable=False), Column("kind", Text, nullable=False), Column("name", Text, nullable=False),
+    Column("signer", Text, nullable=False), Column("mark", Text, nullable=False), Column("statement", Text),
+    Column("public_key", Text), Column("signature", Text), Column("previous", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+)  # fmt: skip
+
+signing = Table(
+    "signing", metadata,
+    Column("id", Text, primary_key=True), Column("letter", Text, nullable=False), Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False), Column("address", Text), Column("nonce", Text, nullable=False), Column("code", Text),
+    Column("attempts", Integer, nullable=False), Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False), Column("number", Integer),
+)  # fmt: skip
+
 tokens = Table(
     "tokens", metadata,
     Column("id", Text, primary_key=True), Column("name", Text, nullable=False), Column("owner", Text, nullable=False),
