@@ -264,7 +264,7 @@ class Errand:
 
     def _insist(self, ask: Callable[[], T], first: bool = False) -> T:
         """Ask until there is an answer, for as long as a host may be silent; for the `first` question that is not long."""
-        name, since, pause = self.host.name, time.monotonic(), POLL[0]
+        name, since, pause = self.host.name, math.inf, POLL[0]
         while True:
             try:
                 return ask()
@@ -272,6 +272,7 @@ class Errand:
                 if first and trouble.status == 500:  # it may have been heard, and a host of another kind makes it twice
                     raise UnstrungError("http_500", None, f"{name} says: {trouble}") from None
                 patience = min(self.host.place.patience, (ASKING if trouble.reached else HELLO) if first else math.inf)
+                since = min(since, time.monotonic())  # from the first trouble on: an answer itself may take longer
                 left = since + patience - time.monotonic()
                 if left <= 0:
                     cure = f"check {URL}, and that the host runs" if first else f"give it more with {PATIENCE}"
@@ -295,8 +296,8 @@ class Errand:
             return
         self._queue, starts = place, _number((video.extras or {}).get("starts_in"))
         when = "" if starts is None else f"; it begins in about {starts:.0f} s"
-        words = f"{place} go{'es' if place == 1 else ''} before this film on {self.host.name}{when}."
-        self.emit(Note("position", words, {"position": place, "starts_in": starts}))
+        words = f"{place} go{'es' if place == 1 else ''} before this film" if place else "This film is the next"
+        self.emit(Note("position", f"{words} on {self.host.name}{when}.", {"position": place, "starts_in": starts}))
 
     def _preview(self, video: Video) -> None:
         """Show what is seen of the film so far, where the host shows it; what goes wrong here harms nothing."""
