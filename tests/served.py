@@ -19,9 +19,10 @@ class Served:
 
     verb: tuple[str, ...] = ("serve",)
 
-    def __init__(self, folder: Path, *options: str, log: Path | None = None) -> None:
+    def __init__(self, folder: Path, *options: str, log: Path | None = None, port: int = 0) -> None:
         with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
+            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            free.bind(("127.0.0.1", port))
             self.port = free.getsockname()[1]
         self.folder = folder
         self.environment = {**os.environ, "UNSTRUNG_DATA": str(folder), "OMP_WAIT_POLICY": "passive"}

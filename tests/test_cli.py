@@ -166,7 +166,9 @@ def test_models_and_doctor(tmp_path: Path) -> None:
     assert "clay" in run("models", "show", "nano", cwd=tmp_path).stdout
     assert json.loads(run("models", "show", "echo", "--json", cwd=tmp_path).stdout)["license"] == "Apache-2.0"
     report = json.loads(run("doctor", "--json", cwd=tmp_path).stdout)
-    assert all(row["ready"] for row in report["models"]), report
+    assert {row["id"] for row in report["models"] if row["ready"]} == {"nano", "echo"}, report
+    why = {row["id"]: row["why"] for row in report["models"]}
+    assert "set UNSTRUNG_REMOTE_URL" in why["remote"], "a host is named by whoever has one"
     assert re.search(r"nano +ready", run("doctor", cwd=tmp_path).stdout)
 
 

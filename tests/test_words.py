@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
+import unstrung
 from unstrung.errors import UnknownModel, UnstrungError
 from unstrung.job import MOVES, Job, JobError, Status
 from unstrung.plugins import cards, find_card
@@ -67,12 +73,12 @@ def test_a_recipe_from_a_later_minor_version_keeps_what_is_known() -> None:
 
 
 def test_models_are_found_by_their_entry_points() -> None:
-    assert {"nano", "echo"} <= set(cards())
+    assert {"nano", "echo", "remote"} <= set(cards())
     for card, module in cards().values():
         assert json.loads(json.dumps(card.to_dict()))["id"] == card.id
         assert callable(module.load)
         assert set(card.defaults) >= {"width", "height", "seconds", "num_inference_steps", "guidance_scale"}
-        assert card.defaults["sampler"] in card.samplers
+        assert card.defaults["sampler"] in card.samplers or (card.defaults["sampler"] is None and not card.samplers)
 
 
 def test_a_broken_package_of_models_takes_no_other_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,6 +90,30 @@ def test_a_broken_package_of_models_takes_no_other_with_it(tmp_path: Path, monke
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.warns(UserWarning, match="'broken' of unstrung.models .*a_library_that_is_gone"):
         assert {"nano", "echo"} <= set(cards())
+
+
+def test_what_was_copied_instead_of_installed_has_its_models_too(tmp_path: Path) -> None:
+    """A page on somebody's host is a script with this package beside it: no metadata, and so no entry points."""
+    source, beside, libraries = Path(unstrung.__file__).parent, tmp_path / "beside", tmp_path / "libraries"
+    shutil.copytree(source, beside / "unstrung", ignore=shutil.ignore_patterns("__pycache__"))
+    libraries.mkdir()
+    for folder in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
+        for path in Path(folder).iterdir():  # everything that is installed here but unstrung itself
+            if "unstrung" not in path.name and not path.name.endswith(".pth"):
+                (libraries / path.name).symlink_to(path)
+    code = (
+        "import importlib.metadata, unstrung, unstrung.plugins\n"
+        "try:\n    importlib.metadata.distribution('unstrung')\n    print('installed')\nexcept ModuleNotFoundError:\n    pass\n"
+        "print(unstrung.__file__, *sorted(unstrung.plugins.cards()))\n"
+        "from unstrung import Request, generate\n"
+        "print(generate(Request('x', model='echo', width=64, height=48, num_frames=5))[0].frames.shape)"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{beside}{os.pathsep}{libraries}"}
+    done = subprocess.run(  # -S: this environment's own folder of libraries is not looked into
+        [sys.executable, "-S", "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    lines = [f"{beside / 'unstrung' / '__init__.py'} echo nano remote", "(5, 48, 64, 3)"]
+    assert (done.stdout.splitlines(), done.stderr) == (lines, "")
 
 
 def test_an_unknown_model_names_the_near_ones() -> None:

@@ -44,7 +44,7 @@ class ModelCard:
     frame_stride: int = 1
     frame_offset: int = 0
     fps: int = 24
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # None where whoever runs the model chooses
     limits: Limits = Limits()
     memory: Mapping[str, int] = field(default_factory=dict)  # bytes, by kind ("ram", "vram")
     options: Mapping[str, Option] = field(default_factory=dict)

@@ -9,16 +9,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from unstrung import __version__
 from unstrung.card import ModelCard
-from unstrung.errors import InvalidRequest, NotEnoughMemory
+from unstrung.errors import InvalidRequest, MissingWeights, NotEnoughMemory
 from unstrung.events import Emit, Event, Note, Progress, ignore
 from unstrung.media.clip import Clip
 from unstrung.media.codec import PICTURES, read_clip, read_picture
 from unstrung.models.base import Model
-from unstrung.plugins import cards, find_card
+from unstrung.plugins import cards, check_installed, find_card
 from unstrung.recipe import Recipe
 from unstrung.request import DEFAULT_MODEL, Request, Resolved, check_tasks, resolve
 
@@ -73,7 +74,7 @@ def check_able(request: Request, card: ModelCard) -> None:
     except InvalidRequest as error:
         if error.code != "not_supported":
             raise
-        able = [card.id for card, _ in cards().values() if _can(request, card)]
+        able = [card.id for card, module in cards().values() if _can(request, card) and is_installed(card, module)]
         words = f"{error.message} {'These do: ' + ', '.join(sorted(able)) if able else 'No model here does'}."
         raise InvalidRequest("model", words, code="not_supported") from None
 
@@ -90,6 +91,15 @@ def _resolve(request: Request, card: ModelCard) -> Resolved:
             f"{memory / 2**30:.1f}: ask for fewer seconds, fewer frames a second or a smaller size."
         )
     return resolved
+
+
+def is_installed(card: ModelCard, module: ModuleType) -> bool:
+    """Say whether a model has all that it needs, as far as can be seen without loading it."""
+    try:
+        check_installed(card, module)
+    except MissingWeights:
+        return False
+    return True
 
 
 def _can(request: Request, card: ModelCard) -> bool:
@@ -168,15 +178,18 @@ def _recipe(request: Request, resolved: Resolved, card: ModelCard, about: Mappin
         request=request.to_dict(),
         resolved=resolved.run.to_dict(),
         model={
-            "id": card.id, "revision": about.get("revision"), "sha256": about.get("sha256"), "license": card.license,
-            "credits": about.get("credits"),
+            "id": card.id, "revision": about.get("revision"), "sha256": about.get("sha256"),
+            "license": about.get("license", card.license), "credits": about.get("credits"),
         },
         seed=resolved.target.seed,
         output={
             "sha256": clip.sha256(), "width": clip.width, "height": clip.height, "num_frames": clip.num_frames, "fps": clip.fps,
         },
         software={"unstrung": __version__, "python": platform.python_version(), **about.get("software", {})},
-        device={"name": about.get("device"), "system": platform.system(), "machine": platform.machine()},
+        device={
+            "name": about.get("device"), "system": platform.system(), "machine": platform.machine(),
+            **({"host": about["host"]} if "host" in about else {}),
+        },
         seconds=clock.seconds,
         peak_memory_bytes=_peak_memory(),
         understood=clock.understood,

@@ -1,14 +1,16 @@
 """Where things plug in: tables of names, built in and from entry points, imported on first use.
 
-A package of models is a module with `CARDS` and `load(card, device) -> Model`, in the entry point group `unstrung.models`.
+A package of models is a module with `CARDS` and `load(card, device) -> Model`, in the entry point group `unstrung.models`. It may
+have `check(card)`, which raises `MissingWeights` where something is not installed, and loads nothing.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import pkgutil
 import warnings
-from importlib.metadata import entry_points
+from importlib.metadata import PackageNotFoundError, distribution, entry_points
 from types import ModuleType
 
 from unstrung.card import ModelCard
@@ -20,17 +22,30 @@ GROUP_MODELS = "unstrung.models"
 def modules(group: str) -> dict[str, ModuleType]:
     """Import and return all modules of a group, by their entry point's name; warn of one that can't be, and go on."""
     found = {}
-    for point in sorted(entry_points(group=group), key=lambda p: p.name):
+    for name, place in sorted({**_lying_there(group), **{p.name: p.value for p in entry_points(group=group)}}.items()):
         try:
-            found[point.name] = importlib.import_module(point.value)
+            found[name] = importlib.import_module(place)
         except Exception as error:
-            warnings.warn(f"'{point.name}' of {group} ({point.value}) is left out, it can't be imported: {error}", stacklevel=2)
+            warnings.warn(f"'{name}' of {group} ({place}) is left out, it can't be imported: {error}", stacklevel=2)
     return found
+
+
+def _lying_there(group: str) -> dict[str, str]:
+    """Return our own modules, by name, where this package was copied instead of installed, and so has no entry points."""
+    try:
+        distribution("unstrung")
+    except PackageNotFoundError:  # our groups are named as the packages are that hold what is ours of them
+        package = importlib.import_module(group)
+        return {module.name: f"{group}.{module.name}" for module in pkgutil.iter_modules(package.__path__)}
+    return {}
 
 
 def cards() -> dict[str, tuple[ModelCard, ModuleType]]:
     """Return every model that is installed or known: its card, and the module that loads it."""
-    return {card.id: (card, module) for module in modules(GROUP_MODELS).values() for card in module.CARDS}
+    found = modules(GROUP_MODELS).values()
+    # beside our models lie modules that hold none; who else names a module as one says which it has
+    known = [module for module in found if hasattr(module, "CARDS") or not module.__name__.startswith(f"{GROUP_MODELS}.")]
+    return {card.id: (card, module) for module in known for card in module.CARDS}
 
 
 def find_card(model: str) -> tuple[ModelCard, ModuleType]:
@@ -41,3 +56,9 @@ def find_card(model: str) -> tuple[ModelCard, ModuleType]:
     near = difflib.get_close_matches(model, known, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     raise UnknownModel(f"There is no model '{model}': {hint}Known: {', '.join(sorted(known))}. See 'unstrung models list'.")
+
+
+def check_installed(card: ModelCard, module: ModuleType) -> None:
+    """Raise `MissingWeights` where a model lacks something that its own module looks for; most look for nothing."""
+    if hasattr(module, "check"):
+        module.check(card)

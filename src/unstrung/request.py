@@ -173,6 +173,7 @@ def slug(prompt: str) -> str:
 def resolve(request: Request, card: ModelCard) -> Resolved:
     """Fill every unset field from the card, check every field against it, and snap up to the model's sizes.
 
+    What the card leaves to whoever runs the model stays unset: steps, guidance and the sampler of a model that is elsewhere.
     Raises `InvalidRequest` with the field, its value and what is allowed. A missing seed is drawn here.
     """
     if not request.prompt.strip():
@@ -190,10 +191,12 @@ def resolve(request: Request, card: ModelCard) -> Resolved:
         _within(name, side, limits.min_side, limits.max_side, " pixels")
         if side % 2:
             raise InvalidRequest(name, f"{name} is {side}; video needs even sizes: try {side + 1}.")
-    steps = request.num_inference_steps if request.num_inference_steps is not None else int(defaults["num_inference_steps"])
-    _within("num_inference_steps", steps, 1, limits.max_steps, "")
-    guidance = request.guidance_scale if request.guidance_scale is not None else float(defaults["guidance_scale"])
-    _within("guidance_scale", guidance, 0, 100, "")
+    steps = request.num_inference_steps if request.num_inference_steps is not None else defaults["num_inference_steps"]
+    if steps is not None:
+        _within("num_inference_steps", steps, 1, limits.max_steps, "")
+    guidance = request.guidance_scale if request.guidance_scale is not None else defaults["guidance_scale"]
+    if guidance is not None:
+        _within("guidance_scale", guidance, 0, 100, "")
     if request.seed is not None:
         _within("seed", request.seed, 0, 2**63 - 1, "")
     sampler = request.sampler or defaults.get("sampler")

@@ -28,7 +28,7 @@ from unstrung.jobs.queue import Turn
 from unstrung.jobs.store import Also, Store
 from unstrung.jobs.uploads import Upload, remove_upload
 from unstrung.jobs.worker import remove_pictures
-from unstrung.plugins import find_card
+from unstrung.plugins import check_installed, find_card
 from unstrung.request import DEFAULT_MODEL, slug
 
 FORECAST_SECONDS = 0.5  # how old a forecast may be
@@ -75,8 +75,7 @@ class Desk:
         """Return a model's card; raise `UnknownModel`, or `MissingWeights` where it is not installed."""
         model = model or DEFAULT_MODEL
         card, module = self._models.get(model) or self._models.setdefault(model, find_card(model))
-        if hasattr(module, "check"):  # of a model that has something to install
-            module.check(card)
+        check_installed(card, module)
         return card
 
     def look(self, asked: Asked, caller: Caller) -> None:

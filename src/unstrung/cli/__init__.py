@@ -250,14 +250,23 @@ def show(file: Annotated[Path, typer.Argument(help="A film that Unstrung made, o
         "model": f"{recipe.model['id']} (revision {recipe.model['revision']}, {recipe.model['license']})",
         "seed": recipe.seed,
         "film": f"{out['num_frames']} frames at {out['fps']} fps, {out['width']}x{out['height']}",
-        "sampling": f"{recipe.resolved.get('num_inference_steps')} steps of {recipe.resolved.get('sampler')}, "
-        f"guidance {recipe.resolved.get('guidance_scale')}",
+        "sampling": _sampling(recipe),
         "understood": _understood(recipe),
         "made": f"by Unstrung {recipe.software.get('unstrung')} in {sum(recipe.seconds.values()):.1f} s",
         "frames": out["sha256"],
     }
     for name, value in lines.items():
         print(f"{name:>11}  {value}")
+
+
+def _sampling(recipe: Recipe) -> str:
+    run = recipe.resolved
+    steps, sampler, guidance = run.get("num_inference_steps"), run.get("sampler"), run.get("guidance_scale")
+    if steps is None and sampler is None and guidance is None:
+        return f"as {recipe.device.get('host') or 'whoever ran it'} chose"
+    return (
+        f"{steps or 'unknown'} steps of {sampler or 'an unknown sampler'}, guidance {'unknown' if guidance is None else guidance}"
+    )
 
 
 def _understood(recipe: Recipe) -> str:
@@ -322,11 +331,11 @@ def models_show(model: Annotated[str, typer.Argument(help="Its name.")], as_json
         print_json(card.to_dict())
         return
     low, high = card.limits.min_seconds, card.limits.max_seconds
-    print(f"{card.id} (revision {card.revision}, {card.license})\n{card.summary}")
+    print(f"{card.id} ({f'revision {card.revision}, ' if card.revision else ''}{card.license})\n{card.summary}")
     print(f"\ndoes      {', '.join(card.tasks)}\nlength    {low:g} to {high:g} s at {card.fps} fps")
     print(f"sides     {card.limits.min_side} to {card.limits.max_side} pixels")
-    print(f"samplers  {', '.join(card.samplers)}")
-    print("defaults  " + ", ".join(f"{k} {v}" for k, v in card.defaults.items()))
+    print(f"samplers  {', '.join(card.samplers) or 'none to choose from'}")
+    print("defaults  " + ", ".join(f"{k} {v}" for k, v in card.defaults.items() if v is not None))
     for name, option in card.options.items():
         print(f"option    {name} = {option.default}: {option.help}")
     for note in card.notes:

@@ -46,5 +46,6 @@ class Timing:
 
 def _size(request: Request) -> tuple[float, float]:
     """Return steps times seconds, and pixels times frames."""
-    assert request.num_inference_steps and request.seconds and request.width and request.height and request.num_frames
-    return request.num_inference_steps * request.seconds, float(request.width * request.height * request.num_frames)
+    assert request.seconds and request.width and request.height and request.num_frames
+    steps = request.num_inference_steps or 1  # a model that is elsewhere does not say how many it takes
+    return steps * request.seconds, float(request.width * request.height * request.num_frames)

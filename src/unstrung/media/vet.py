@@ -88,7 +88,7 @@ def main(source: Path, target: Path, word: Path) -> None:
             clip = read_picture(source)
             write_picture(Image.fromarray(clip.frames[0]), target)
         else:
-            _check_length(source)
+            check_length(source)
             clip = read_clip(source)
             write_clip(clip, target)
     except UnstrungError as error:
@@ -109,7 +109,7 @@ def _limit() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _check_length(source: Path) -> None:
+def check_length(source: Path, most: int = MOST_FRAME_BYTES) -> None:
     """Raise `UnstrungError` for a video that says itself that it is too much, before a frame of it is decoded."""
     import av
 
@@ -119,7 +119,7 @@ def _check_length(source: Path) -> None:
         for video in file.streams.video[:1]:
             frames = video.frames or float((video.duration or 0) * (video.time_base or 0) * (video.average_rate or 24))
             size = int(frames * video.width * video.height * 3)
-            if size > MOST_FRAME_BYTES:
+            if size > most:
                 words = f"The video has about {int(frames)} frames of {video.width}x{video.height} pixels, which is too much."
                 raise UnstrungError("too_large", "file", words)
 

@@ -12,7 +12,7 @@ from unstrung.request import Request
 
 
 class Model(Protocol):
-    """A loaded model. It is given requests in which every field is set, in sizes that its card allows."""
+    """A loaded model. It is given requests in which all is set that its card has a default for, in sizes that its card allows."""
 
     card: ModelCard
 
@@ -24,7 +24,10 @@ class Model(Protocol):
         ...
 
     def about(self) -> dict[str, object]:
-        """Return what a recipe says of the model: its `revision`, the `sha256` of its weights, its `device`."""
+        """Return what a recipe says of the model: its `revision`, the `sha256` of its weights, its `device`.
+
+        A model that is elsewhere may also say on which `host`, and under which `license` it is there.
+        """
         ...
 
     def close(self) -> None:

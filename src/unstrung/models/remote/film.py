@@ -1,0 +1,357 @@
+"""A film from a host: asked for, watched while it is made, fetched, and fitted to what was asked for."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import numpy as np
+
+from unstrung.card import ModelCard
+from unstrung.errors import InvalidRequest, UnstrungError
+from unstrung.events import Emit, Note, Preview, Progress
+from unstrung.media.clip import Clip
+from unstrung.media.codec import read_clip, read_picture
+from unstrung.media.vet import MOST_FRAME_BYTES, check_length
+from unstrung.models.remote.host import Host, Refusal, Trouble, form
+from unstrung.models.remote.place import PATIENCE, URL, Place
+from unstrung.request import Request
+
+# what the API never had, and open servers take under these names
+EXTRAS = ("seed", "negative_prompt", "num_inference_steps", "guidance_scale", "fps", "num_frames")
+NEEDS = {"fps": "num_frames"}  # a number of frames means nothing to a host that knows no rate
+UNKNOWN = ("unknown_parameter", "extra_forbidden")
+
+POLL = (0.25, 10.0)  # seconds between two looks, whatever the host says
+LOOK = 0.5  # seconds after which somebody who cancels is heard
+HELLO, ASKING = 5.0, 30.0  # seconds for a host to be there at all, and to take the first question
+GOODBYE = 10.0  # seconds for telling a host that nobody waits any more
+LEAST_FILM = 64 * 2**20  # bytes that a film's file may have, whatever its length; else as many as its frames
+BAD_ENDS = ("failed", "canceled", "cancelled", "expired", "error")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video on a host, as far as it is there; `extras` is what hosts of our own kind say more."""
+
+    id: str
+    status: str
+    progress: int
+    model: str | None
+    error: Mapping[str, Any]
+    extras: Mapping[str, Any] | None
+    pause: float  # seconds until it is worth another look
+
+    @property
+    def path(self) -> str:
+        """Return where it is, below the host's address."""
+        return f"/videos/{quote(self.id, safe='')}"
+
+
+class Remote:
+    """A model that is asked for over the network. Between two films it holds nothing but its host's address."""
+
+    def __init__(self, card: ModelCard, place: Place) -> None:
+        self.card, self.host = card, Host(place)
+        self._about: dict[str, object] = {}
+
+    def generate(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
+        """Have the film made there; whatever stops this, the host's own work is stopped too."""
+        picture = _picture(request, given, self.card.id)
+        self._about = {}
+        errand = Errand(self.host, request, emit)
+        errand.tick()
+        video = errand.create(picture)
+        try:
+            video = errand.follow(video)
+        except BaseException:
+            errand.cancel(video)
+            raise
+        if video.status != "completed":
+            words = self.host.clean(video.error.get("message") or f"the video {video.id} is {video.status}, and no more is said.")
+            code = self.host.clean(video.error.get("code") or "")[:64] or "remote_failed"
+            raise UnstrungError(code, None, f"{self.host.name} says: {words}")
+        clip = errand.fetch(video)
+        self._about = {"revision": video.model, **errand.origin(video)}
+        return errand.fit(clip)
+
+    def about(self) -> dict[str, object]:
+        """Return what a recipe says of it: what the host says of its model. Weights that are elsewhere have no digest here."""
+        return {"revision": None, "sha256": None, "device": "remote", "host": self.host.name, **self._about}
+
+    def close(self) -> None:
+        """Hold nothing, give nothing back."""
+
+
+@dataclass
+class Errand:
+    """One film's way there and back."""
+
+    host: Host
+    request: Request
+    emit: Emit
+    stage: str = "sample"
+    done: int = 0  # per cent of the stage
+    _lost: list[str] = field(default_factory=list)  # what the host does not know
+    _seen: bytes = b""  # the last preview
+    _queue: object = None  # the last place in it
+    _told: float = field(default=-math.inf)  # when the last progress was emitted
+
+    def tick(self) -> None:
+        """Say how far it is, at most a few times a second; this is where somebody who cancels is heard."""
+        if time.monotonic() - self._told >= LOOK:
+            self.tell(self.stage, self.done)
+
+    def tell(self, stage: str, done: int) -> None:
+        """Say how far it is, in per cent of a stage."""
+        self.stage, self.done, self._told = stage, done, time.monotonic()
+        self.emit(Progress(stage, done, 100))
+
+    def create(self, picture: bytes | None) -> Video:
+        """Ask for the film, in fewer words where the host knows fewer.
+
+        Nothing is emitted once it is there: whoever cancels then would leave it behind.
+        """
+        gone: set[str] = set()
+        as_form = picture is not None
+        while True:
+            fields = _fields(self.request, self.host.place.model, gone)
+            # a name of its own for every question, so that one whose answer was lost makes nothing new
+            headers, body = {"Idempotency-Key": uuid.uuid4().hex}, json.dumps(fields).encode()
+            headers["Content-Type"] = "application/json"
+            if as_form:
+                body, headers["Content-Type"] = form(fields, picture)
+            try:
+                video = self._insist(partial(self._ask, "POST", "/videos", body, headers), first=True)
+                break
+            except Refusal as no:
+                left = [name for name in EXTRAS if name in fields]
+                if no.status in (415, 422) and not as_form:
+                    as_form = True  # some read forms alone
+                elif no.code in UNKNOWN and left:
+                    named = {no.field, NEEDS.get(no.field or "")} & {*left}
+                    gone |= {name for name in left if name in named} or {*left}
+                else:
+                    raise
+        self._lost = [name for name in EXTRAS if name in gone]
+        return video
+
+    def follow(self, video: Video) -> Video:
+        """Watch the video until it ends, well or badly, and pass on what is seen of it."""
+        if self._lost:
+            words = f"{self.host.name} knows nothing of {', '.join(self._lost)}: there it chooses by itself."
+            again = " The same seed may give another film." if "seed" in self._lost else ""
+            self.emit(Note("not_heeded", words + again, {"fields": self._lost}))
+        while video.status not in ("completed", *BAD_ENDS):
+            self._queued(video)
+            if video.progress != self.done:
+                self.tell("sample", video.progress)
+                self._preview(video)
+            self._wait(video.pause)
+            video = replace(self._insist(partial(self._ask, "GET", video.path)), id=video.id)
+        return video
+
+    def cancel(self, video: Video) -> None:
+        """Stop what the host makes, as hosts of our kind do it, or else as the API has it; a host that is gone is left alone."""
+        with suppress(UnstrungError, Trouble):
+            try:
+                self.host.ask("POST", f"{video.path}/cancel", b"", silence=GOODBYE)
+            except Refusal as no:
+                if no.status in (404, 405, 501):
+                    self.host.ask("DELETE", video.path, silence=GOODBYE)
+
+    def fetch(self, video: Video) -> Clip:
+        """Return the finished film; raise `UnstrungError` for one that is too large, or can't be read."""
+        self.tell("sample", 100)
+        self.tell("decode", 0)
+        asked = _bytes(self.request)
+
+        def tell(got: int, whole: int | None) -> None:
+            self.done = min(99, 100 * got // whole) if whole else self.done
+            self.tick()
+
+        with TemporaryDirectory(prefix="unstrung-") as folder:
+            path = Path(folder) / "film.mp4"
+            try:
+                self._insist(lambda: self.host.fetch(f"{video.path}/content", path, max(LEAST_FILM, asked), tell))
+                check_length(path, max(MOST_FRAME_BYTES, 2 * asked))
+                clip = read_clip(path)
+            except UnstrungError as error:
+                if error.field not in ("source", "file"):
+                    raise
+                why = error.message.replace(f"'{path}'", "it")
+                words = f"What {self.host.name} sent as a film is none that can be used: {why}"
+                raise UnstrungError("remote_film", None, words) from None
+        self.tell("decode", 100)
+        return clip
+
+    def fit(self, clip: Clip) -> Clip:
+        """Return the film at the rate, the length and the size that were asked for, and say so where it came otherwise.
+
+        Raises `UnstrungError` where much is missing at its end.
+        """
+        asked = self.request
+        assert asked.width and asked.height and asked.num_frames and asked.fps
+        came = f"{clip.width}x{clip.height}, {clip.num_frames} frames at {clip.fps} fps"
+        clip = clip.trim(0, min(clip.num_frames, -(-asked.num_frames * clip.fps // asked.fps) + 1))
+        # the same either way round, and this one never holds more large frames than came
+        size = asked.width, asked.height
+        fitted = clip.cover(*size).at_rate(asked.fps) if clip.fps < asked.fps else clip.at_rate(asked.fps).cover(*size)
+        missing = asked.num_frames - fitted.num_frames
+        if missing > min(asked.fps / 3, asked.num_frames / 10):
+            words = f"{self.host.name} made {clip.seconds:.3g} s, and {asked.num_frames / asked.fps:.3g} s were asked for: "
+            raise UnstrungError("remote_short", "seconds", words + "ask for a length that its model makes.")
+        if missing > 0:
+            frames = np.concatenate([fitted.frames, np.repeat(fitted.frames[-1:], missing, 0)])
+            fitted = replace(fitted, frames=frames)
+        fitted = fitted.trim(0, asked.num_frames)
+        goes = f"{fitted.width}x{fitted.height}, {fitted.num_frames} frames at {fitted.fps} fps"
+        if came != goes:
+            held = f" Its last frame is held for {missing} more." if missing > 0 else ""
+            words = f"{self.host.name} made {came}; it was scaled and cut to what was asked for: {goes}.{held}"
+            self.emit(Note("fitted", words, {"came": came, "is": goes}))
+        return fitted
+
+    def origin(self, video: Video) -> dict[str, object]:
+        """Return what the recipe of a host of our own kind says of its model, whose credits go with the film."""
+        if video.extras is None:
+            return {}
+        try:
+            recipe, _ = self.host.ask("GET", f"{video.path}/recipe")
+        except (UnstrungError, Trouble):
+            return {}
+        model, words = recipe.get("model"), recipe.get("understood")
+        if isinstance(words, dict) and (words.get("known") or words.get("unknown")):
+            known, unknown = ([*map(self.host.clean, _list(words.get(name))[:50])] for name in ("known", "unknown"))
+            text = f"{self.host.name} knows: {', '.join(known) or 'none of these words'}"
+            text += f"; it does not know: {', '.join(unknown)}." if unknown else "."
+            self.emit(Note("understood", text, {"known": known, "unknown": unknown}))
+        if not isinstance(model, dict):
+            return {}
+        told: dict[str, object] = {"credits": model["credits"]} if model.get("credits") else {}
+        if model.get("license"):
+            told["license"] = self.host.clean(model["license"])
+        revision = self.host.clean(model.get("revision") or "")
+        return {**told, "revision": f"{video.model or ''} {revision}".strip() or None}
+
+    def _ask(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Video:
+        """Return the video that the host answers with, and when to ask again."""
+        document, said = self.host.ask(method, path, body, headers)
+        id, error, extras = (document.get(name) for name in ("id", "error", "unstrung"))
+        if not isinstance(id, str) or not 0 < len(id) <= 200 or not isinstance(document.get("status"), str):
+            words = f"{self.host.name} answers, but not with a video as the Videos API has it."
+            raise UnstrungError("remote_garbled", None, words)
+        after = said.get("openai-poll-after-ms", "")[:9]
+        return Video(
+            id=id, status=document["status"], model=self.host.clean(document.get("model") or "")[:200] or None,
+            progress=int(min(max(_number(document.get("progress")) or 0, 0), 100)),
+            error=error if isinstance(error, dict) else {}, extras=extras if isinstance(extras, dict) else None,
+            pause=min(max(int(after) / 1000 if after.isdecimal() else 1.0, POLL[0]), POLL[1]),
+        )  # fmt: skip
+
+    def _insist(self, ask: Callable[[], T], first: bool = False) -> T:
+        """Ask until there is an answer, for as long as a host may be silent; for the `first` question that is not long."""
+        name, since, pause = self.host.name, math.inf, POLL[0]
+        while True:
+            try:
+                return ask()
+            except Trouble as trouble:
+                if first and trouble.status == 500:  # it may have been heard, and a host of another kind makes it twice
+                    raise UnstrungError("http_500", None, f"{name} says: {trouble}") from None
+                patience = min(self.host.place.patience, (ASKING if trouble.reached else HELLO) if first else math.inf)
+                since = min(since, time.monotonic())  # from the first trouble on: an answer itself may take longer
+                left = since + patience - time.monotonic()
+                if left <= 0:
+                    cure = f"check {URL}, and that the host runs" if first else f"give it more with {PATIENCE}"
+                    words = f"{name} has not answered for {patience:g} s ({trouble}): {cure}."
+                    raise UnstrungError("remote_silent", None, words) from None
+                if pause == POLL[0]:
+                    self.emit(Note("silent", f"{name} does not answer ({trouble}): it is asked again."))
+                self._wait(min(max(pause, trouble.after), left))
+                pause = min(2 * pause, POLL[1])
+
+    def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.tick()
+            time.sleep(min(left, LOOK))
+
+    def _queued(self, video: Video) -> None:
+        """Say how many films go first, whenever that changes."""
+        place = (video.extras or {}).get("position")
+        if place == self._queue or not isinstance(place, int):
+            return
+        self._queue, starts = place, _number((video.extras or {}).get("starts_in"))
+        when = "" if starts is None else f"; it begins in about {starts:.0f} s"
+        words = f"{place} go{'es' if place == 1 else ''} before this film" if place else "This film is the next"
+        self.emit(Note("position", f"{words} on {self.host.name}{when}.", {"position": place, "starts_in": starts}))
+
+    def _preview(self, video: Video) -> None:
+        """Show what is seen of the film so far, where the host shows it; what goes wrong here harms nothing."""
+        if video.extras is None:
+            return
+        clip = None
+        with suppress(UnstrungError, Trouble, OSError), TemporaryDirectory(prefix="unstrung-") as folder:
+            data = self.host.picture(f"{video.path}/content?variant=preview")
+            if data != self._seen:
+                self._seen, path = data, Path(folder) / "preview.png"
+                path.write_bytes(data)
+                clip = read_picture(path)
+        if clip is not None:
+            self.emit(Preview(clip.frames, video.progress))
+
+
+def _picture(request: Request, given: Mapping[str, Clip], model: str) -> bytes | None:
+    """Return the first frame that is given, as a PNG; raise `InvalidRequest` for what the API has no words for."""
+    if not request.conditions:
+        return None
+    first = request.conditions[0]
+    if len(request.conditions) > 1 or first.frame_index or first.strength < 1:
+        words = f"{model} can be given one picture, as the first frame and as it is: its host can be told of nothing else."
+        raise InvalidRequest("conditions", words, code="not_supported")
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.fromarray(given[first.source].frames[0]).save(out, "PNG")
+    return out.getvalue()
+
+
+def _fields(request: Request, model: str, gone: set[str]) -> dict[str, Any]:
+    """Return what is asked for in the API's words, without those that the host does not know."""
+    assert request.num_frames and request.fps
+    fields: dict[str, Any] = {"model": model, "prompt": request.prompt, "size": f"{request.width}x{request.height}"}
+    more = {name: getattr(request, name) for name in EXTRAS if name not in gone}
+    fields |= {name: value for name, value in more.items() if value not in (None, "")}
+    # the API knows whole seconds alone: a part of one is said in frames, or else asked for whole, and cut
+    if request.num_frames % request.fps == 0 or "num_frames" not in fields:
+        fields["seconds"] = str(-(-request.num_frames // request.fps))
+    return fields
+
+
+def _bytes(request: Request) -> int:
+    assert request.width and request.height and request.num_frames
+    return request.width * request.height * request.num_frames * 3
+
+
+def _number(value: Any) -> float | None:
+    """Return what a host says as a number, if it is one."""
+    with suppress(OverflowError):
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    return None
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
