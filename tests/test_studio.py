@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from keys import SshKey
 from served import Served
 from test_given import picture
 from test_tokens import token, unstrung
@@ -140,7 +141,9 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    server = Studio(tmp_path_factory.mktemp("studio"))
+    folder = tmp_path_factory.mktemp("studio")
+    (folder / "letter.md").write_text("# 42\n")
+    server = Studio(folder / "data", "--letter", str(folder / "letter.md"))
     yield server
     server.stop()
 
@@ -216,7 +219,7 @@ def test_a_server_that_is_killed_and_started_again_goes_on(browser: Any, tmp_pat
     studio.start()
     visitor.finished(card)  # on the page that was open all the time
     with sqlite3.connect(tmp_path / "unstrung.db") as store:
-        assert store.execute("SELECT status, attempt FROM jobs").fetchall() == [("completed", 2)]
+        assert store.execute("SELECT status FROM jobs").fetchall() == [("completed",)]
     visitor.leave()
     studio.stop()
 
@@ -389,15 +392,11 @@ def test_what_can_not_be_done_is_said_in_every_language(visit: Callable[..., Vis
 def test_the_page_by_keyboard_alone(visit: Callable[..., Visitor]) -> None:
     visitor = visit()
     page = visitor.page
-    page.keyboard.press("Tab")
-    for _ in range(60):  # from the top of the page on, every control has its turn, and can be seen to have it
-        if page.evaluate("document.activeElement.closest('#prompt') !== null"):
-            break
-        page.keyboard.press("Tab")
+    page.wait_for_function("document.activeElement.closest('#prompt') !== null")  # where one begins
     page.keyboard.type("a duck, by keyboard")
     for _ in range(60):
         page.keyboard.press("Tab")
-        assert page.evaluate("document.activeElement !== document.body")
+        assert page.evaluate("document.activeElement.matches(':focus-visible')")
         if page.evaluate("document.activeElement.id === 'generate'"):
             break
     page.keyboard.press("Enter")
@@ -427,7 +426,7 @@ def test_nothing_is_cut_untranslated_or_closed_to_anybody(visit: Callable[..., V
         visitor.finished(visitor.ask("42", **{visitor.say("model"): "echo"}))
     page.locator("#board article").first.wait_for()
     visitor.open_more()
-    for tab in ("make", "clips", "queue", "gallery"):
+    for tab in ("make", "clips", "queue", "gallery", "letter"):
         visitor.go(tab)
         page.wait_for_timeout(600)
         for summary in page.locator("article summary").locator("visible=true").all()[:6]:
@@ -467,7 +466,7 @@ def _foreign(page: Any, language: str) -> list[str]:
             return found;
         }"""
     )
-    known = r"Unstrung|nano|echo|MB|JSON|SHA-256|Apache-2\.0|PNG|JPEG|WebP|euler|renoise|\d+p|[0-9a-f]{64}"
+    known = r"Unstrung|nano|echo|remote|SSH|minisign|MB|JSON|SHA-256|Apache-2\.0|PNG|JPEG|WebP|euler|renoise|\d+p|[0-9a-f]{64}"
     left = [re.sub(known, "", text).strip() for text in words]
     other = {
         "en": r"[\u0400-\u04ff\u4e00-\u9fff\uac00-\ud7a3]",
@@ -489,7 +488,7 @@ def test_every_text_is_there_in_every_language_and_used() -> None:
         holes = [set(re.findall(r"\{(\w+)\}", text)) for text in said]
         assert all(hole == holes[0] for hole in holes), f"{name} does not say the same in every language"
         assert len(set(said)) > 1 or name in ("read_pair",), f"{name} is not translated"
-    made = re.compile(r"^(state|sort)_")
+    made = re.compile(r"^(state|sort|kind)_")
     unused = [
         name
         for name in TEXTS
@@ -618,6 +617,50 @@ def test_a_token_opens_the_page_and_a_revoked_one_closes_it(browser: Any, guarde
     assert not [cookie for cookie in ada.context.cookies() if cookie["name"] == "unstrung"]
     ada.leave()
     visitor.context.close()
+
+
+def test_the_letter_is_signed_and_the_proof_can_be_checked(browser: Any, tmp_path: Path) -> None:
+    text = "# To those who own the tools\n\nWe are **not** your testers. <script>document.title = 'taken'</script>\n"
+    (tmp_path / "letter.md").write_text(text)
+    studio = Studio(tmp_path / "data", "--letter", str(tmp_path / "letter.md"), "--letter-pages")
+    visitor = Visitor(browser, studio).come()
+    page = visitor.page
+    visitor.go("letter")
+    page.locator("#letter h1", has_text="To those who own the tools").wait_for()
+    visitor.said("letter_none")
+    page.locator("#begin").click()
+    page.get_by_text(explain("en", "invalid_value", "name")).wait_for()
+    visitor.field(visitor.say("letter_name")).fill("Ann <b>Other</b>")
+    page.locator("#begin").click()
+    with page.expect_download() as saved:
+        page.get_by_role("link", name=visitor.say("letter_save")).click()
+    statement = tmp_path / saved.value.suggested_filename
+    saved.value.save_as(statement)
+    key = SshKey()
+    visitor.field(visitor.say("letter_signature")).fill(key.sign("another text"))
+    page.locator("#prove").click()
+    page.get_by_text(explain("en", "bad_proof")).wait_for()
+    visitor.field(visitor.say("letter_signature")).fill(key.sign(statement.read_text()))
+    assert visitor.serious() == []
+    page.locator("#prove").click()
+    page.get_by_text(visitor.say("letter_done", n=1)).wait_for()
+    row = page.locator(".signers li")
+    assert "Ann <b>Other</b>" in row.inner_text() and visitor.say("proven_key") in row.inner_text()
+    page.get_by_label(visitor.say("kind_page")).check()
+    visitor.field(visitor.say("letter_address")).fill("https://127.0.0.1/me")
+    page.locator("#begin").click()
+    page.locator("#todo pre", has_text="unstrung-letter-").wait_for()
+    page.locator("#prove").click()
+    page.get_by_text(explain("en", "private_address")).wait_for()
+    assert page.locator(".signers li").count() == 1  # nothing without a proof is shown
+    assert page.title() == "Unstrung"
+    exported = tmp_path / "log.jsonl"
+    exported.write_bytes(page.request.get(f"{visitor.at}/v1/letter/log").body())
+    assert unstrung(tmp_path, "letter", "check", str(exported)).returncode == 0
+    exported.write_text(exported.read_text().replace("Ann", "Eve"))
+    assert unstrung(tmp_path, "letter", "check", str(exported)).returncode == 2
+    visitor.leave()
+    studio.stop()
 
 
 def test_guests_have_their_own_and_no_more_than_they_may(browser: Any, tmp_path: Path) -> None:

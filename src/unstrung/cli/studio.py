@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unstrung.cli.jobs import StoreUrl, data_folder, open_store, read_aliases
+from unstrung.cli.jobs import LetterFile, LetterMail, LetterPages, StoreUrl, data_folder, open_store, read_aliases
 from unstrung.cli.logs import Format, Prompts, Quiet, set_up
 from unstrung.errors import UnstrungError
 
@@ -27,6 +27,9 @@ def studio(
     alias: Annotated[list[str] | None, typer.Option(help="What a name stands for, as sora-2=nano; may be repeated.")] = None,
     guests: Annotated[bool, typer.Option("--guests", help="Let whoever opens the page make films, each for themselves.")] = False,
     framed_by: Annotated[list[str] | None, typer.Option(help="An origin whose pages may show this one inside theirs.")] = None,
+    letter: LetterFile = None,
+    letter_mail: LetterMail = None,
+    letter_pages: LetterPages = False,
     workers: Annotated[int, typer.Option(min=0, max=64, help="How many films are made at once; 0: elsewhere.")] = 1,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in your browser.")] = True,
@@ -47,7 +50,7 @@ def studio(
     command += [*set_up(log_format, quiet), *(["--log-prompts"] if log_prompts else [])]
     rules = Rules(
         aliases=read_aliases(alias), names=[known.lower() for known in name or []], guests=GUESTS if guests else None,
-        framed_by=framed_by or (),
+        framed_by=framed_by or (), letter=letter, letter_mail=letter_mail, letter_pages=letter_pages,
     )  # fmt: skip
 
     def dress(app: FastAPI) -> None:

@@ -25,14 +25,14 @@ from unstrung.studio.page import Page
 from unstrung.studio.texts import LANGUAGES, TEXTS, explain, speaker
 
 LOOK = Path(__file__).parent / "look"
-AT = "/studio"
 A_YEAR = 365 * 86400
 REFERRER = {"referrer-policy": "same-origin"}  # without any, a browser says of a form that it comes from nowhere
 NEW_GUESTS_A_MINUTE = 120  # from one address, which may be that of a web server in front
 # of all that the framework answers, what the page needs; the rest is not there
-OPEN = ("/assets/", "/static/", "/theme.css", "/favicon.ico")  # the same for everybody
-OWN = ("/config", "/gradio_api/queue/join", "/gradio_api/queue/data", "/gradio_api/heartbeat/", "/gradio_api/startup-events",
-       "/gradio_api/reset", "/gradio_api/cancel")  # fmt: skip
+CLOSED = ("/", "/config")  # for whom nobody knows: what the page is made of
+LASTING = ("/assets/", "/static/", "/theme.css")  # the same for everybody
+EVENTS = ("/gradio_api/queue/join", "/gradio_api/queue/data", "/gradio_api/heartbeat/", "/gradio_api/startup-events",
+          "/gradio_api/reset", "/gradio_api/cancel")  # fmt: skip  # whose handlers know whom they answer
 
 
 def mount(app: FastAPI) -> None:
@@ -41,13 +41,14 @@ def mount(app: FastAPI) -> None:
     theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     for language in LANGUAGES:
         gr.mount_gradio_app(
-            app, Page(desk, language).build(), path=f"{AT}/{language}", theme=theme, css=(LOOK / "look.css").read_text(),
+            app, Page(desk, language, app.state.letterbox).build(), path=f"{PAGE}/{language}", theme=theme,
+            css=(LOOK / "look.css").read_text(),
             head=_head(language), footer_links=[], run_history=False, enable_monitoring=False, show_error=False, ssr_mode=False,
-            mcp_server=False, pwa=False, favicon_path=str(LOOK / "icon.png"),
+            mcp_server=False, pwa=False,
         )  # fmt: skip
     for route in app.routes:
-        if isinstance(route, Mount) and route.path.startswith(AT):
-            route.app = Entrance(route.app, desk, route.path.removeprefix(f"{AT}/"))
+        if isinstance(route, Mount) and route.path.startswith(PAGE):
+            route.app = Entrance(route.app, desk, route.path.removeprefix(f"{PAGE}/"))
     _add_doors(app, desk)
 
 
@@ -65,13 +66,13 @@ class Entrance:
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         request = Request(scope)
         headers = {"content-security-policy": _policy(self.desk), "cache-control": "no-store", **REFERRER}
-        if path.startswith(OPEN):
+        if path.startswith(LASTING):
             headers["cache-control"] = "public, max-age=3600"
-        elif path == "/" or path.startswith(OWN):
+        elif path in CLOSED:
             refused = await run_in_threadpool(self._admit, request, path, headers)
             if refused is not None:
                 return await refused(scope, receive, send)
-        else:
+        elif not path.startswith(EVENTS):
             return await PlainTextResponse("Not found", 404)(scope, receive, send)
 
         async def with_headers(message: Message) -> None:
@@ -93,7 +94,7 @@ class Entrance:
             if path != "/":
                 return PlainTextResponse(explain(self.language, error.code), 401 if isinstance(error, Denied) else 429)
             if door.guests is None:
-                return RedirectResponse(f"{AT}/sign-in?language={self.language}", 303)
+                return RedirectResponse(f"{PAGE}/sign-in?language={self.language}", 303)
             if door.rates.take(f"guest {address_of(request)}", NEW_GUESTS_A_MINUTE):
                 return PlainTextResponse(explain(self.language, "rate_limited"), 429)
             headers["set-cookie"] = cookie(self.desk, door.guests.welcome(), A_YEAR)
@@ -161,16 +162,16 @@ def _add_doors(app: FastAPI, desk: Desk) -> None:
         return FileResponse(LOOK / "icon.png", media_type="image/png")
 
     @app.get("/", include_in_schema=False)
-    @app.get(AT, include_in_schema=False)
-    @app.get(f"{AT}/", include_in_schema=False)
+    @app.get(PAGE, include_in_schema=False)
+    @app.get(f"{PAGE}/", include_in_schema=False)
     def first(request: Request) -> Response:
-        return RedirectResponse(f"{AT}/{language_of(request)}/", 303)
+        return RedirectResponse(f"{PAGE}/{language_of(request)}/", 303)
 
-    @app.get(f"{AT}/sign-in", include_in_schema=False)
+    @app.get(f"{PAGE}/sign-in", include_in_schema=False)
     def ask(request: Request, language: str = "") -> Response:
         return door(language if language in LANGUAGES else language_of(request))
 
-    @app.post(f"{AT}/sign-in", include_in_schema=False)
+    @app.post(f"{PAGE}/sign-in", include_in_schema=False)
     def sign_in(request: Request, token: Annotated[str, Form(max_length=200)] = "", language: str = "en") -> Response:
         language = language if language in LANGUAGES else "en"
         try:
@@ -179,12 +180,12 @@ def _add_doors(app: FastAPI, desk: Desk) -> None:
             return door(language, "token_wait", 429)
         except Denied:
             return door(language, "token_wrong", 401)
-        came_in = RedirectResponse(f"{AT}/{language}/", 303)
+        came_in = RedirectResponse(f"{PAGE}/{language}/", 303)
         came_in.headers["set-cookie"] = cookie(desk, token.strip(), A_YEAR)
         return came_in
 
-    @app.post(f"{AT}/sign-out", include_in_schema=False)
+    @app.post(f"{PAGE}/sign-out", include_in_schema=False)
     def sign_out(request: Request) -> Response:
-        left = RedirectResponse(f"{AT}/sign-in", 303)
+        left = RedirectResponse(f"{PAGE}/sign-in", 303)
         left.headers["set-cookie"] = cookie(desk, "", 0)
         return left

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from html import escape
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -17,11 +17,12 @@ from unstrung.api.schema import Asked
 from unstrung.errors import UnstrungError
 from unstrung.job import Job, Status
 from unstrung.jobs import feedback
+from unstrung.jobs.signing import Letterbox
 from unstrung.jobs.store import StoredClip
 from unstrung.plugins import find_card
 from unstrung.recipe import Recipe
 from unstrung.request import DEFAULT_MODEL, Request
-from unstrung.studio import form
+from unstrung.studio import form, letter
 from unstrung.studio.cards import Cards
 from unstrung.studio.library import SORTS, look_through
 from unstrung.studio.texts import LANGUAGES, Say, explain, speaker
@@ -32,6 +33,7 @@ MOST_WAITING = 40  # of one's own that are shown
 ACTS = ("cancel", "retry", "publish", "unpublish", "remove", "again", "larger", "report")  # that change something
 
 Handler = Callable[..., Any]
+Again = Literal["once", "multiple", "always_last"]
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ class Visit:
 class Page:
     """Builds the page over a desk, in one language."""
 
-    def __init__(self, desk: Desk, language: str) -> None:
-        self.desk, self.language = desk, language
+    def __init__(self, desk: Desk, language: str, box: Letterbox | None = None) -> None:
+        self.desk, self.language, self.box = desk, language, box
         self.say: Say = speaker(language)
         self.cards = Cards(language, self.say)
 
@@ -80,6 +82,9 @@ class Page:
                 for name, build in (("clips", self._clips), ("queue", self._queue), ("gallery", self._gallery)):
                     with gr.Tab(say(name), id=name) as tab:
                         build(tab, fill)
+                if self.box is not None:
+                    with gr.Tab(say("letter"), id="letter") as tab:
+                        letter.build(self, self.box, tab, _said())
         blocks.queue(default_concurrency_limit=16, max_size=1000)
         return blocks
 
@@ -130,10 +135,10 @@ class Page:
             longer = expanding(words) if on and expanding and words.strip() else words
             return "", gr.update(value=longer, visible=on)
 
-        self.on([go.click, prompt.submit], make, controls.all(), [said, board])
+        self.on([go.click, prompt.submit], make, controls.all(), [said, board], again="once")
         self.on([board.click], act, [], [said, board, *fill])
         self.on([blocks.load], lambda visit, _: ("", visit.board(), self._leave(visit)), [], [said, board, leave])
-        self.on([expand.input], show_expanded, [expand, prompt, model], [said, expanded])
+        self.on([expand.input], show_expanded, [expand, prompt, model], [said, expanded], again="always_last")
         self.on([model.input], lambda visit, _, chosen: ("", self._reads(chosen)), [model], [said, reads])
         self.on([controls["picture"].upload], self._reuse_file, [], [said, *fill])
         return fill
@@ -166,7 +171,7 @@ class Page:
             told, *filled = self._act(visit, event)
             return told, *look(visit, event, words, order, most)[1:], most, *filled
 
-        self.on([tab.select, search.input, sort.input], look, asked, [said, board, reports])
+        self.on([tab.select, search.change, sort.input], look, asked, [said, board, reports], again="always_last")
         self.on([board.click], act, asked, [said, board, reports, count, *fill])
 
     def _queue(self, tab: gr.Tab, fill: list[Any]) -> None:
@@ -256,8 +261,14 @@ class Page:
     def _more(self) -> str:
         return f'<p><button type="button" class="act" data-do="more">{self.say("load_more")}</button></p>'
 
-    def on(self, events: list[Any], handler: Handler, inputs: list[Any], outputs: list[Any]) -> None:
-        """Have events call a handler, as whoever is at the page. What goes wrong is said in the first of the outputs."""
+    def on(
+        self, events: list[Any], handler: Handler, inputs: list[Any], outputs: list[Any], again: Again = "multiple"
+    ) -> None:  # fmt: skip
+        """Have events call a handler, as whoever is at the page. What goes wrong is said in the first of the outputs.
+
+        An event that comes while another is being answered is answered too; with `again` "once" it is passed over, and with
+        "always_last" only the last of these is answered, afterwards.
+        """
 
         def answer(request: gr.Request, event: gr.EventData, *values: Any) -> Any:
             try:
@@ -265,7 +276,7 @@ class Page:
             except UnstrungError as error:
                 return [f'<p class="bad">{self._why(error)}</p>', *[gr.skip()] * (len(outputs) - 1)]
 
-        gr.on(events, answer, inputs, outputs, show_progress="hidden", api_visibility="private")
+        gr.on(events, answer, inputs, outputs, show_progress="hidden", api_visibility="private", trigger_mode=again)
 
     def _caller(self, request: gr.Request) -> Caller:
         asked = request.request
