@@ -114,7 +114,7 @@ class Page:
         reads = gr.HTML(self._reads(DEFAULT_MODEL), elem_id="reads", apply_default_css=False)
         go = gr.Button(say("generate"), variant="primary", elem_id="generate")
         said, board = _said(), _board("board")
-        fill = [tabs, *controls.all()]
+        fill = [said, tabs, *controls.all()]
         prompt, model, expand, expanded = (controls[name] for name in ("prompt", "model", "expand", "expanded"))
 
         def make(visit: Visit, _: gr.EventData, *values: Any) -> Any:
@@ -127,8 +127,7 @@ class Page:
             return _good(say("sent")), visit.board()
 
         def act(visit: Visit, event: gr.EventData) -> Any:
-            told, *filled = self._act(visit, event)
-            return told, visit.board(), *filled
+            return *self._act(visit, event), visit.board()
 
         def show_expanded(visit: Visit, _: gr.EventData, on: bool, words: str, chosen: str) -> Any:
             expanding = getattr(find_card(chosen)[1], "expand", None)
@@ -136,11 +135,11 @@ class Page:
             return "", gr.update(value=longer, visible=on)
 
         self.on([go.click, prompt.submit], make, controls.all(), [said, board], again="once")
-        self.on([board.click], act, [], [said, board, *fill])
+        self.on([board.click], act, [], [*fill, board])
         self.on([blocks.load], lambda visit, _: ("", visit.board(), self._leave(visit)), [], [said, board, leave])
         self.on([expand.input], show_expanded, [expand, prompt, model], [said, expanded], again="always_last")
         self.on([model.input], lambda visit, _, chosen: ("", self._reads(chosen)), [model], [said, reads])
-        self.on([controls["picture"].upload], self._reuse_file, [], [said, *fill])
+        self.on([controls["picture"].upload], self._reuse_file, [], fill)
         return fill
 
     def _clips(self, tab: gr.Tab, fill: list[Any]) -> None:
@@ -168,8 +167,8 @@ class Page:
 
         def act(visit: Visit, event: gr.EventData, words: str, order: str, most: float) -> Any:
             most += AT_ONCE * (event._data.get("do") == "more")
-            told, *filled = self._act(visit, event)
-            return told, *look(visit, event, words, order, most)[1:], most, *filled
+            here, *filled = self._act_elsewhere(visit, event)
+            return here, *look(visit, event, words, order, most)[1:], most, *filled
 
         self.on([tab.select, search.change, sort.input], look, asked, [said, board, reports], again="always_last")
         self.on([board.click], act, asked, [said, board, reports, count, *fill])
@@ -187,8 +186,8 @@ class Page:
             return "", f"{paused}<h2>{say('queue_mine')}</h2>{cards}{others}"
 
         def act(visit: Visit, event: gr.EventData) -> Any:
-            told, *filled = self._act(visit, event)
-            return told, look(visit, event)[1], *filled
+            here, *filled = self._act_elsewhere(visit, event)
+            return here, look(visit, event)[1], *filled
 
         self.on([tab.select, again.click], look, [], [said, board])
         self.on([board.click], act, [], [said, board, *fill])
@@ -206,11 +205,18 @@ class Page:
 
         def act(visit: Visit, event: gr.EventData, most: float) -> Any:
             most += AT_ONCE * (event._data.get("do") == "more")
-            told, *filled = self._act(visit, event)
-            return told, look(visit, event, most)[1], most, *filled
+            here, *filled = self._act_elsewhere(visit, event)
+            return here, look(visit, event, most)[1], most, *filled
 
         self.on([tab.select], look, [count], [said, board])
         self.on([board.click], act, [count], [said, board, count, *fill])
+
+    def _act_elsewhere(self, visit: Visit, event: gr.EventData) -> tuple[Any, ...]:
+        """Do as `_act` does, on another tab than the one that makes videos; return also what is to be said on that one."""
+        told, tab, *filled = self._act(visit, event)
+        if event._data.get("do") == "reuse":
+            return "", told, tab, *filled
+        return told, gr.skip(), tab, *filled
 
     def _act(self, visit: Visit, event: gr.EventData) -> tuple[Any, ...]:
         """Do what a button on a card says; return what is to be said of it, the tab to go to, and what fills the form."""
