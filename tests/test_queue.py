@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unstrung.jobs.queue import DRAFT_LEAD, Waiting, choose, forecast
+from unstrung.jobs.queue import DRAFT_LEAD, Waiting, choose, forecast, left
 from unstrung.jobs.timing import Timing
 from unstrung.request import Request
 
@@ -68,3 +68,10 @@ def test_a_longer_film_is_thought_to_take_longer() -> None:
     longer = Request("x", width=64, height=64, num_frames=48, seconds=2.0, num_inference_steps=20)
     assert timing.of(longer) == 1 + 20 + 2
     assert timing.toward(Timing(3.0, timing.per_step, timing.per_pixel), 1).fixed == 2.0
+
+
+def test_what_is_left_of_a_job_that_runs() -> None:
+    assert left(30, 10, 0) == 20  # nothing is known but what it was thought to take
+    assert left(30, 40, 5) == 0
+    assert left(30, 40, 50) == 40  # it goes half as fast
+    assert left(30, 3, 75) == 1

@@ -149,6 +149,20 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 
 @pytest.fixture
+def open_studio() -> Iterator[Callable[..., Studio]]:
+    studios: list[Studio] = []
+
+    def opened(*words: Any) -> Studio:
+        studios.append(Studio(*words))
+        return studios[-1]
+
+    yield opened
+    for studio in studios:
+        studio.process.kill()
+        studio.process.wait()
+
+
+@pytest.fixture
 def visit(browser: Any, studio: Studio) -> Iterator[Callable[..., Visitor]]:
     visitors: list[Visitor] = []
 
@@ -208,8 +222,10 @@ def test_a_page_that_is_loaded_anew_finds_what_is_on_its_way(visit: Callable[...
     visitor.finished(card)
 
 
-def test_a_server_that_is_killed_and_started_again_goes_on(browser: Any, tmp_path: Path) -> None:
-    studio = Studio(tmp_path)
+def test_a_server_that_is_killed_and_started_again_goes_on(
+    browser: Any, tmp_path: Path, open_studio: Callable[..., Studio]
+) -> None:
+    studio = open_studio(tmp_path)
     visitor = Visitor(browser, studio).come()
     card = visitor.ask("a bear in a forest", Steps="30")
     card.locator("img[data-src]").wait_for(state="visible")
@@ -221,7 +237,6 @@ def test_a_server_that_is_killed_and_started_again_goes_on(browser: Any, tmp_pat
     with sqlite3.connect(tmp_path / "unstrung.db") as store:
         assert store.execute("SELECT status FROM jobs").fetchall() == [("completed",)]
     visitor.leave()
-    studio.stop()
 
 
 def test_settings_are_used_again_by_click_and_by_dropping_the_film(
@@ -619,10 +634,12 @@ def test_a_token_opens_the_page_and_a_revoked_one_closes_it(browser: Any, guarde
     visitor.context.close()
 
 
-def test_the_letter_is_signed_and_the_proof_can_be_checked(browser: Any, tmp_path: Path) -> None:
+def test_the_letter_is_signed_and_the_proof_can_be_checked(
+    browser: Any, tmp_path: Path, open_studio: Callable[..., Studio]
+) -> None:
     text = "# To those who own the tools\n\nWe are **not** your testers. <script>document.title = 'taken'</script>\n"
     (tmp_path / "letter.md").write_text(text)
-    studio = Studio(tmp_path / "data", "--letter", str(tmp_path / "letter.md"), "--letter-pages")
+    studio = open_studio(tmp_path / "data", "--letter", str(tmp_path / "letter.md"), "--letter-pages")
     visitor = Visitor(browser, studio).come()
     page = visitor.page
     visitor.go("letter")
@@ -660,11 +677,12 @@ def test_the_letter_is_signed_and_the_proof_can_be_checked(browser: Any, tmp_pat
     exported.write_text(exported.read_text().replace("Ann", "Eve"))
     assert unstrung(tmp_path, "letter", "check", str(exported)).returncode == 2
     visitor.leave()
-    studio.stop()
 
 
-def test_guests_have_their_own_and_no_more_than_they_may(browser: Any, tmp_path: Path) -> None:
-    studio = Studio(tmp_path, "--guests")
+def test_guests_have_their_own_and_no_more_than_they_may(
+    browser: Any, tmp_path: Path, open_studio: Callable[..., Studio]
+) -> None:
+    studio = open_studio(tmp_path, "--guests")
     one, other = Visitor(browser, studio).come(), Visitor(browser, studio).come()
     card = one.finished(one.ask("my own", Model="echo"))
     one.page.reload()
@@ -680,7 +698,6 @@ def test_guests_have_their_own_and_no_more_than_they_may(browser: Any, tmp_path:
     assert bare.status == 401  # who has not come through the page is nobody
     one.leave()
     other.leave()
-    studio.stop()
 
 
 def test_of_the_framework_only_what_the_page_needs_is_there(

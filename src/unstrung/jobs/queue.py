@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 HOUR = 3600.0
+TELLING = 10  # per cent: from then on, how fast a job goes says more than what it was thought to take
 DRAFT_LEAD = 60.0  # seconds of work
 
 Owner = str | None
@@ -81,6 +82,13 @@ def forecast(waiting: Sequence[Waiting], used: Mapping[Owner, float], busy: Sequ
         if lane:
             heapq.heappush(heap, (_key(lane[0], spent), name))
     return turns
+
+
+def left(estimate: float, passed: float, progress: int) -> float:
+    """Return how many seconds of work are left of a job that runs: first from its estimate, then from how far it is."""
+    if progress < TELLING:
+        return max(0.0, estimate - passed)
+    return passed * (100 - progress) / progress
 
 
 def _key(job: Waiting, used: Mapping[Owner, float]) -> tuple[float, float, str]:

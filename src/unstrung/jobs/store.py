@@ -370,10 +370,12 @@ class Store:
         with self.reading() as connection:
             c = jobs.c
             rows = connection.execute(select(c.id, c.owner, c.draft, c.queued_at, c.estimate).where(is_now(Status.QUEUED))).all()
-            running = connection.execute(select(c.worker, c.estimate, c.started_at).where(is_now(Status.IN_PROGRESS))).all()
+            running = connection.execute(
+                select(c.worker, c.estimate, c.started_at, c.progress).where(is_now(Status.IN_PROGRESS))
+            ).all()
             there = connection.execute(select(workers.c.name).where(workers.c.seen_at > now - LEASE)).scalars().all()
             used, paused = _used(connection, now), _setting(connection, "paused") == "yes"
-        left = {worker: max(0.0, estimate - (now - started)) for worker, estimate, started in running}
+        left = {worker: queue.left(estimate, now - started, progress) for worker, estimate, started, progress in running}
         busy = [] if paused else [left.get(name, 0.0) for name in there]
         waiting = [queue.Waiting(id, owner, bool(draft), at, estimate) for id, owner, draft, at, estimate in rows]
         return queue.forecast(waiting, used, busy)

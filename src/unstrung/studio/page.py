@@ -27,6 +27,7 @@ from unstrung.studio.cards import Cards
 from unstrung.studio.library import SORTS, look_through
 from unstrung.studio.texts import LANGUAGES, Say, explain, speaker
 
+IDLE = 0.02  # seconds between two looks for events
 RECENT = 3  # finished videos that stay in view where one makes further ones
 AT_ONCE = 12  # cards that a list begins with, and gets more by
 MOST_WAITING = 40  # of one's own that are shown
@@ -86,6 +87,7 @@ class Page:
                     with gr.Tab(say("letter"), id="letter") as tab:
                         letter.build(self, self.box, tab, _said())
         blocks.queue(default_concurrency_limit=16, max_size=1000)
+        blocks._queue.sleep_when_free = IDLE  # it looks for events a thousand times a second, on a machine with better to do
         return blocks
 
     def _head(self) -> str:
