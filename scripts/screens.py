@@ -108,6 +108,7 @@ def tell_the_story(visitor: Any, other: Any, studio: Any, shoot: Any) -> None:
     card.locator("summary", has_text=say("report")).click()
     card.locator("[data-give=text]").fill("The penguin has one foot too many." if visitor.language == "en" else "42")
     visitor.do(card, "report_send")
+    page.get_by_label(say("expand")).uncheck()
     stopped = visitor.ask("a horse on a stage", **{say("steps"): "60"})
     stopped.locator("img[data-src]").wait_for(state="visible")
     visitor.do(stopped, "cancel")

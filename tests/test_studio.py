@@ -338,6 +338,10 @@ def test_an_expanded_prompt_is_shown_can_be_changed_and_both_are_kept(visit: Cal
     expanded.wait_for()
     page.wait_for_function("field => field.value.length > 10", arg=expanded.element_handle())
     assert expanded.input_value().startswith("a whale on the sea")
+    page.get_by_label(visitor.say("prompt")).fill("a fox")  # other words are expanded anew, and never sent as they were
+    page.wait_for_function("field => field.value.startsWith('a fox ')", arg=expanded.element_handle())
+    page.get_by_label(visitor.say("prompt")).fill("a whale")
+    page.wait_for_function("field => field.value.startsWith('a whale ')", arg=expanded.element_handle())
     expanded.fill("a whale on the sea at sunset, by my own hand")
     page.locator("#generate").click()
     card = page.locator("#board article", has_text="by my own hand").first
@@ -387,11 +391,11 @@ def test_what_can_not_be_done_is_said_in_every_language(visit: Callable[..., Vis
         visitor = visit(language)
         page = visitor.page
 
-        def fails(field: str, page: Any = page, language: str = language) -> None:
+        def fails(field: str, code: str = "invalid_value", page: Any = page, language: str = language) -> None:
             page.locator("#generate").click()
-            page.locator(".said .bad", has_text=explain(language, "invalid_value", field)).locator("visible=true").wait_for()
+            page.locator(".said .bad", has_text=explain(language, code, field)).locator("visible=true").wait_for()
 
-        fails("prompt")
+        fails("prompt", "missing_required_parameter")
         page.get_by_label(visitor.say("prompt")).fill("a fox")
         visitor.open_more()
         for label, wrong, right, field in (

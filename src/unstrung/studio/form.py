@@ -10,15 +10,15 @@ from typing import Any
 import gradio as gr
 
 from unstrung.api.desk import Desk
-from unstrung.errors import UnstrungError
+from unstrung.errors import InvalidRequest, UnstrungError
 from unstrung.plugins import cards
 from unstrung.request import DEFAULT_MODEL, LONG_SIDES, SHAPES, Request, size_of
 from unstrung.studio.texts import Say
 
 LENGTHS = (5.0, 10.0, 20.0, 60.0)  # seconds
 MOST_VARIANTS = 8
-NAMES = ("prompt", "expand", "expanded", "resolution", "shape", "seconds", "model", "seed", "n", "draft", "negative_prompt",
-         "num_inference_steps", "guidance_scale", "fps", "picture")  # fmt: skip
+NAMES = ("prompt", "expand", "expanded", "expanded_of", "resolution", "shape", "seconds", "model", "seed", "n", "draft",
+         "negative_prompt", "num_inference_steps", "guidance_scale", "fps", "picture")  # fmt: skip
 
 
 class Form(dict[str, Any]):
@@ -55,6 +55,7 @@ def build(say: Say, models: Sequence[str]) -> Form:
         controls["picture"] = _picture(say)
     controls["expand"] = gr.Checkbox(label=say("expand"))
     controls["expanded"] = gr.Textbox(label=say("expanded"), lines=3, max_lines=8, visible=False, elem_id="expanded")
+    controls["expanded_of"] = gr.Textbox(visible=False)  # the words that were expanded
     return controls
 
 
@@ -69,6 +70,7 @@ def fill(request: Request, say: Say) -> list[Any]:
         "prompt": request.original_prompt or request.prompt,
         "expand": expanded,
         "expanded": gr.update(value=request.prompt, visible=expanded),
+        "expanded_of": request.original_prompt or "",
         "resolution": gr.update(choices=resolutions(resolution), value=resolution),
         "shape": shape,
         "seconds": gr.update(choices=lengths(say, seconds), value=seconds or LENGTHS[0]),
@@ -86,11 +88,18 @@ def fill(request: Request, say: Say) -> list[Any]:
 
 
 def read(values: Sequence[Any]) -> tuple[dict[str, Any], str | None]:
-    """Return what the controls ask for in the API's words, and the person's own words where they were expanded."""
+    """Return what the controls ask for in the API's words, and the person's own words where they were expanded.
+
+    Raises `InvalidRequest` where nothing was asked for, and where other words were expanded than those that stand there now.
+    """
     asked = dict(zip(NAMES, values, strict=True))
     fields: dict[str, Any] = {"prompt": asked["prompt"] or "", "model": asked["model"], "seconds": asked["seconds"]}
     original = None
+    if not fields["prompt"].strip():
+        raise InvalidRequest("prompt", "Say what you want to see.", code="missing_required_parameter")
     if asked["expand"] and (asked["expanded"] or "").strip():
+        if asked["expanded_of"] != fields["prompt"]:
+            raise InvalidRequest("expanded", "The words have changed since they were expanded.", code="stale")
         original, fields["prompt"] = fields["prompt"], asked["expanded"]
     if re.fullmatch(r"\d+x\d+", asked["resolution"]):
         fields["size"] = asked["resolution"]

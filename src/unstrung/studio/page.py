@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from html import escape
@@ -14,7 +15,7 @@ from unstrung.api.callers import COOKIE, Caller, address_of, check_scope
 from unstrung.api.desk import Desk
 from unstrung.api.given import Intake, read_video
 from unstrung.api.schema import Asked
-from unstrung.errors import UnstrungError
+from unstrung.errors import UnstrungError, places
 from unstrung.job import Job, Status
 from unstrung.jobs import feedback
 from unstrung.jobs.signing import Letterbox
@@ -117,7 +118,7 @@ class Page:
         go = gr.Button(say("generate"), variant="primary", elem_id="generate")
         said, board = _said(), _board("board")
         fill = [said, tabs, *controls.all()]
-        prompt, model, expand, expanded = (controls[name] for name in ("prompt", "model", "expand", "expanded"))
+        prompt, model, expand = (controls[name] for name in ("prompt", "model", "expand"))
 
         def make(visit: Visit, _: gr.EventData, *values: Any) -> Any:
             asked, original = form.read(values)
@@ -134,12 +135,13 @@ class Page:
         def show_expanded(visit: Visit, _: gr.EventData, on: bool, words: str, chosen: str) -> Any:
             expanding = getattr(find_card(chosen)[1], "expand", None)
             longer = expanding(words) if on and expanding and words.strip() else words
-            return "", gr.update(value=longer, visible=on)
+            return gr.skip(), gr.update(value=longer, visible=on), words
 
         self.on([go.click, prompt.submit], make, controls.all(), [said, board], again="once")
         self.on([board.click], act, [], [*fill, board])
         self.on([blocks.load], lambda visit, _: ("", visit.board(), self._leave(visit)), [], [said, board, leave])
-        self.on([expand.input], show_expanded, [expand, prompt, model], [said, expanded], again="always_last")
+        shown = [said, controls["expanded"], controls["expanded_of"]]
+        self.on([expand.input, prompt.change, model.input], show_expanded, [expand, prompt, model], shown, again="always_last")
         self.on([model.input], lambda visit, _, chosen: ("", self._reads(chosen)), [model], [said, reads])
         self.on([controls["picture"].upload], self._reuse_file, [], fill)
         return fill
@@ -282,7 +284,11 @@ class Page:
             try:
                 return handler(Visit(self.desk, self._caller(request), self.cards), event, *values)
             except UnstrungError as error:
-                return [f'<p class="bad">{self._why(error)}</p>', *[gr.skip()] * (len(outputs) - 1)]
+                why = self._why(error)
+            except Exception as error:  # a fault of ours: whoever is at the page is told, and the log says where
+                logging.getLogger("unstrung.studio").error("broke", extra={"fields": {"error": places(error)}})
+                why = explain(self.language, "internal_error")
+            return [f'<p class="bad">{why}</p>', *[gr.skip()] * (len(outputs) - 1)]
 
         gr.on(events, answer, inputs, outputs, show_progress="hidden", api_visibility="private", trigger_mode=again)
 

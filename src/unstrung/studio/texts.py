@@ -92,7 +92,7 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     # its recipe
     "recipe": ("Recipe", "配方", "Рецепт", "레시피"),
     "recipe_file": ("The whole recipe, as JSON", "完整配方（JSON）", "Весь рецепт в JSON", "레시피 전체(JSON)"),
-    "original": ("Your own words", "你的原文", "Ваши слова", "원래 문구"),
+    "original": ("Before it was expanded", "扩写之前", "До расширения", "확장하기 전"),
     "revision": ("Revision", "版本", "Версия", "리비전"),
     "license": ("Licence", "许可证", "Лицензия", "라이선스"),
     "picture": ("Picture", "画面", "Кадр", "화면"),
@@ -180,7 +180,7 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
 
 # what can go wrong here, by an error's code and field, or by its code alone
 ERRORS: dict[str, tuple[str, str, str, str]] = {
-    "invalid_value.prompt": ("The prompt is empty, or too long for this model.", "文字为空，或对此模型来说太长。", "Текст пуст или слишком длинен для этой модели.", "문구가 비었거나 이 모델에 너무 깁니다."),
+    "stale": ("The words have changed: look at how they are expanded now, and press again.", "文字已更改：请查看新的扩写内容，再按一次。", "Текст изменился: посмотрите на новое расширение и нажмите ещё раз.", "문구가 바뀌었습니다. 새로 확장된 문구를 보고 다시 누르세요."),
     "missing_required_parameter.prompt": ("Say what you want to see.", "请写下你想看到的内容。", "Напишите, что вы хотите увидеть.", "보고 싶은 것을 적어 주세요."),
     "too_long": ("The prompt is too long for this model.", "文字对此模型来说太长。", "Текст слишком длинен для этой модели.", "문구가 이 모델에 너무 깁니다."),
     "invalid_value.seed": ("The seed must be a whole number from 0 to 9223372036854775807.", "种子必须是 0 到 9223372036854775807 的整数。", "Зерно — целое число от 0 до 9223372036854775807.", "시드는 0부터 9223372036854775807까지의 정수여야 합니다."),

@@ -55,9 +55,9 @@ def check(card: ModelCard) -> None:
 
 def expand(prompt: str) -> str:
     """Return a prompt with what it leaves open, in words that our models know."""
-    from unstrung.models.native.expand import expand as add
+    from unstrung.models.native import wording
 
-    return add(prompt)
+    return wording.expand(prompt)
 
 
 def load(card: ModelCard, device: str | None = None) -> NativePipeline:

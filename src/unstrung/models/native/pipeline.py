@@ -121,7 +121,7 @@ class NativePipeline:
         fits = next(n for n in range(len(words), -1, -1) if len(self._encoder.tokens(" ".join(words[:n]))) + 2 <= MAX_TOKENS)
         read = f"reads the first {fits}" if fits else f"can't read even the first, of {len(words[0])} letters"
         count = "1 word" if len(words) == 1 else f"{len(words)} words"
-        raise InvalidRequest(field, f"The {name} has {count}; {self.card.id} {read}: shorten it.")
+        raise InvalidRequest(field, f"The {name} has {count}; {self.card.id} {read}: shorten it.", code="too_long")
 
     def _say_what_is_cut(self, width: int, height: int, emit: Emit) -> None:
         """Warn where the size asked for is so far from the drawn one that much of the picture is lost."""
