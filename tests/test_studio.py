@@ -38,6 +38,9 @@ class Studio(Served):
 
     verb = ("studio", "--no-browser")
 
+    def __init__(self, folder: Path, *options: str) -> None:
+        super().__init__(folder, "--alias", "sora-2=nano", *options)  # what the page offers first
+
 
 class Visitor:
     """Somebody at the page, with a browser of their own."""

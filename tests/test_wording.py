@@ -24,7 +24,8 @@ def _time(prompt: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "prompt", ["a fox in the snow at night", "a fish under water", "a rocket among the stars", "a kitten on a pillow on a sunny day"]
+    "prompt",
+    ["a fox in the snow at night", "a fish under water", "a rocket among the stars", "a kitten on a pillow on a sunny day"],
 )
 def test_what_is_said_is_left_as_it_is(prompt: str) -> None:
     assert expand(prompt) == prompt

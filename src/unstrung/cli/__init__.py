@@ -20,7 +20,7 @@ from unstrung.cli.feedback import feedback_app
 from unstrung.cli.jobs import StoreUrl, enqueue, jobs_app, serve, worker
 from unstrung.cli.learn import data_app, eval_app, train_app
 from unstrung.cli.letter import letter_app
-from unstrung.cli.studio import studio
+from unstrung.cli.studio import space, studio
 from unstrung.cli.talk import Json, Talk, print_json
 from unstrung.cli.tokens import tokens_app
 from unstrung.cli.webhooks import webhooks_app
@@ -84,6 +84,7 @@ app.add_typer(letter_app, name="letter")
 app.command("worker")(worker)
 app.command("serve")(serve)
 app.command("studio")(studio)
+app.command("space")(space)
 app.command("export")(export_)
 app.command("import")(import_)
 

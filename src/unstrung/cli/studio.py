@@ -1,15 +1,18 @@
-"""The verb that opens the page."""
+"""The verbs for the page: open it, and write it as a Space for others."""
 
 from __future__ import annotations
 
+import shlex
 import threading
 import webbrowser
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unstrung.cli.jobs import LetterFile, LetterMail, LetterPages, StoreUrl, data_folder, open_store, read_aliases
 from unstrung.cli.logs import Format, Prompts, Quiet, set_up
+from unstrung.cli.talk import say
 from unstrung.errors import UnstrungError
 
 if TYPE_CHECKING:
@@ -24,7 +27,10 @@ def studio(
     name: Annotated[
         list[str] | None, typer.Option(help="The name of a web server that passes questions on; may be repeated.")
     ] = None,
-    alias: Annotated[list[str] | None, typer.Option(help="What a name stands for, as sora-2=nano; may be repeated.")] = None,
+    alias: Annotated[
+        list[str] | None,
+        typer.Option(help="What a name stands for, as sora-2=nano, which the page then offers first; may be repeated."),
+    ] = None,
     guests: Annotated[bool, typer.Option("--guests", help="Let whoever opens the page make films, each for themselves.")] = False,
     framed_by: Annotated[list[str] | None, typer.Option(help="An origin whose pages may show this one inside theirs.")] = None,
     letter: LetterFile = None,
@@ -59,3 +65,27 @@ def studio(
             threading.Timer(0.5, webbrowser.open, [f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/"]).start()
 
     run(store, data_folder(), rules, host=host, port=port, workers=workers, worker_options=command, dress=dress)
+
+
+def space(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    remote: Annotated[
+        str | None,
+        typer.Option(help="The host that makes the films, as https://films.example.org/v1; default: the Space itself."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write into a folder that holds something; the rest of it stays.")
+    ] = False,
+) -> None:
+    """Write the page as a Hugging Face Space, ready to be published."""
+    from unstrung.studio.space import write_space
+
+    for path in write_space(folder, remote=remote, force=force):
+        print(path)
+    git = f"git -C {shlex.quote(str(folder))}"
+    say("make an empty Space with the SDK Gradio at https://huggingface.co/new-space, and publish this there:")
+    say(f"  {git} init -b main && {git} lfs install --local")
+    say(f"  {git} add . && {git} commit -m Unstrung")
+    say(f"  {git} push --force https://huggingface.co/spaces/YOU/NAME main")
+    if remote:
+        say("your token at the other host goes into the Space's settings, as the secret UNSTRUNG_REMOTE_KEY")

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from unstrung.api.desk import Desk
+from unstrung.api.schema import model_of
 from unstrung.errors import InvalidRequest, UnstrungError
 from unstrung.plugins import cards
 from unstrung.request import DEFAULT_MODEL, LONG_SIDES, SHAPES, Request, size_of
@@ -117,15 +118,15 @@ def read(values: Sequence[Any]) -> tuple[dict[str, Any], str | None]:
 
 
 def installed(desk: Desk) -> list[str]:
-    """Return the models that can be asked for here, the default one first."""
-    found = []
+    """Return the models that can be asked for here; first the one that the host has chosen for whoever names none."""
+    found, first = [], model_of(None, desk.rules.aliases)
     for card, _ in cards().values():
         try:
             desk.card(card.id)
         except UnstrungError:
             continue
         found.append(card.id)
-    return sorted(found, key=lambda id: (id != DEFAULT_MODEL, id))
+    return sorted(found, key=lambda id: (id != first, id))
 
 
 def resolutions(also: str = "360p") -> list[str]:

@@ -22,7 +22,7 @@ from unstrung.jobs.signing import Letterbox
 from unstrung.jobs.store import StoredClip
 from unstrung.plugins import find_card
 from unstrung.recipe import Recipe
-from unstrung.request import DEFAULT_MODEL, Request
+from unstrung.request import Request
 from unstrung.studio import form, letter
 from unstrung.studio.cards import Cards
 from unstrung.studio.library import SORTS, look_through
@@ -113,8 +113,9 @@ class Page:
     def _make(self, blocks: gr.Blocks, tabs: gr.Tabs, leave: gr.HTML) -> list[Any]:
         """Build the tab that makes videos; return what another tab fills in to have one made like another."""
         say = self.say
-        controls = form.build(say, form.installed(self.desk))
-        reads = gr.HTML(self._reads(DEFAULT_MODEL), elem_id="reads", apply_default_css=False)
+        models = form.installed(self.desk)
+        controls = form.build(say, models)
+        reads = gr.HTML(self._reads(models[0]), elem_id="reads", apply_default_css=False)
         go = gr.Button(say("generate"), variant="primary", elem_id="generate")
         said, board = _said(), _board("board")
         fill = [said, tabs, *controls.all()]

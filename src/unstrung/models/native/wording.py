@@ -38,10 +38,10 @@ def expand(prompt: str) -> str:
     """Return a prompt with a place and a time of day, where it names none; equal prompts are expanded alike."""
     words = set(re.findall(r"[a-z-]+", prompt.lower()))
     parts = [prompt.strip().rstrip(".!")]
-    placed = words & _words(" ".join([*PLACES.values(), HIDDEN])) or "under water" in prompt.lower()
-    if not placed:
+    hidden = words & _words(HIDDEN) or {"under", "water"} <= words
+    if not hidden and not words & _words(" ".join(PLACES.values())):
         parts.append(_place(words, prompt))
-    if not words & _words(TIMED) and not words & _words(HIDDEN):
+    if not hidden and not words & _words(TIMED):
         parts.append(TIMES[_draw(prompt, len(TIMES))])
     return " ".join(parts)
 
