@@ -38,8 +38,8 @@ class Studio(Served):
 
     verb = ("studio", "--no-browser")
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        super().__init__(folder, "--alias", "sora-2=nano", *options)  # what the page offers first
+    def __init__(self, folder: Path, *options: str, **more: Any) -> None:
+        super().__init__(folder, "--alias", "sora-2=nano", *options, **more)  # what the page offers first
 
 
 class Visitor:
@@ -456,7 +456,7 @@ def test_nothing_is_cut_untranslated_or_closed_to_anybody(visit: Callable[..., V
         assert visitor.serious() == []
         assert visitor.width() <= page.viewport_size["width"]
         assert _cut(page) == []
-        assert _foreign(page, language) == []
+        assert _foreign(page, language, [visitor.say(name) for name in ("knew", "read_as", "unknown")]) == []
     lightness = page.evaluate(
         "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).reduce((a, b) => a + +b, 0)"
     )
@@ -475,18 +475,20 @@ def _cut(page: Any) -> list[str]:
     return found
 
 
-def _foreign(page: Any, language: str) -> list[str]:
-    """Words on the page that are of another language than the page's; names are nobody's."""
+def _foreign(page: Any, language: str, quoting: list[str]) -> list[str]:
+    """Words on the page of another language than the page's, but for names, and what is `quoting` what somebody wrote."""
     words: list[str] = page.evaluate(
-        """() => {
+        """quoting => {
             const found = [];
             for (const e of document.querySelectorAll('body *')) {
                 if (e.closest('nav, video, script, style, article .words, article .own, [aria-hidden=true]') || !e.getClientRects().length) continue;
+                if (e.matches('dd') && quoting.includes(e.previousElementSibling.innerText)) continue;
                 for (const node of e.childNodes) if (node.nodeType === 3) found.push(node.textContent);
                 for (const name of ['aria-label', 'placeholder', 'title', 'alt']) found.push(e.getAttribute(name) || '');
             }
             return found;
-        }"""
+        }""",
+        quoting,
     )
     known = r"Unstrung|nano|echo|remote|SSH|minisign|MB|JSON|SHA-256|Apache-2\.0|PNG|JPEG|WebP|euler|renoise|\d+p|[0-9a-f]{64}"
     left = [re.sub(known, "", text).strip() for text in words]

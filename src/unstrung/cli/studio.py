@@ -62,7 +62,8 @@ def studio(
     def dress(app: FastAPI) -> None:
         mount(app)
         if browser:
-            threading.Timer(0.5, webbrowser.open, [f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/"]).start()
+            here = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)
+            threading.Timer(1.0, webbrowser.open, [f"http://{here}:{port}/"]).start()
 
     run(store, data_folder(), rules, host=host, port=port, workers=workers, worker_options=command, dress=dress)
 
