@@ -51,7 +51,7 @@ class Recipe:
         """Read a recipe; raise `UnstrungError` for what is none, or is from a newer version of this program."""
         try:
             data = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UnstrungError("bad_recipe", None, "The recipe is not JSON: it is damaged, or another program's.") from None
         needed = {"request", "resolved", "model", "seed", "output"}
         if not isinstance(data, dict) or not needed <= set(data):

@@ -121,6 +121,8 @@ class Door:
         if self.is_open() and self.guests is None:
             return HOST
         if self.guests is not None and (owner := self.guests.owner_of(text)):
+            if paced:
+                self._pace(owner, self.guests.allowance)
             return Caller(owner, owner, owner, ("read", "write"), self.guests.allowance)
         token = self._tokens.find(text)
         if token is None:
@@ -128,13 +130,17 @@ class Door:
             if wait:
                 raise TooMany(wait, "Too many wrong tokens from this address: wait, and try again.")
             raise Denied("This server asks for a token that it has given out: send it as 'Authorization: Bearer ...'.")
-        if paced and token.allowance.requests_a_minute is not None:
-            wait = self.rates.take(token.id, token.allowance.requests_a_minute)
-            if wait:
-                words = f"This token may ask {token.allowance.requests_a_minute} times a minute: wait {wait:.1f} s."
-                raise TooMany(wait, words)
+        if paced:
+            self._pace(token.id, token.allowance)
         sees = None if "admin" in token.scopes else token.owner
         return Caller(token.name, token.owner, sees, token.scopes, token.allowance)
+
+    def _pace(self, id: str, allowance: Allowance) -> None:
+        if allowance.requests_a_minute is None:
+            return
+        wait = self.rates.take(id, allowance.requests_a_minute)
+        if wait:
+            raise TooMany(wait, f"This token may ask {allowance.requests_a_minute} times a minute: wait {wait:.1f} s.")
 
     def holds(self, caller: Caller) -> bool:
         """Say whether somebody who was let in may still be here, as of a moment ago: for answers that go on and on."""

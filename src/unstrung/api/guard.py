@@ -24,7 +24,8 @@ class Guard:
     """Let in only those who call this host by its name and come from no other page.
 
     A page elsewhere can make a browser send forms to this machine, and a name elsewhere can be pointed at it (DNS rebinding).
-    Where `names` is None, any name will do: tokens are asked for there, which a browser does not send by itself.
+    Where `names` is None, any name will do: who asks is known there by a token or a pass, which programs send in a header and
+    browsers as a cookie of this host's own name, never of another that points here.
     """
 
     def __init__(self, app: ASGIApp, names: Collection[str] | None) -> None:

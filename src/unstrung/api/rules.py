@@ -12,7 +12,9 @@ from unstrung.jobs.limits import Allowance
 RETRY_AFTER = (5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0)  # seconds from one attempt to the next; after the last it is given up
 
 # what a guest may have: enough to try, and no more than a neighbour would mind
-GUESTS = Allowance(concurrent_jobs=2, seconds_a_day=120.0, storage_bytes=200_000_000, largest_pixels=1280 * 720)
+GUESTS = Allowance(
+    concurrent_jobs=2, seconds_a_day=120.0, storage_bytes=200_000_000, largest_pixels=1280 * 720, requests_a_minute=600
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,18 @@ def is_loopback(host: str) -> bool:
         raise InvalidRequest("host", words) from None
 
 
+def _check(rules: Rules) -> None:
+    """Raise `InvalidRequest` where a name is no host's, or an origin none."""
+    for named in rules.names:
+        if re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", named) is None:
+            words = f"name is '{named}'; it must be a host's name, as films.example.org: no scheme, no port, no path."
+            raise InvalidRequest("name", words)
+    for origin in rules.framed_by:
+        if re.fullmatch(r"https://[a-z0-9-]+(\.[a-z0-9-]+)*(:\d{1,5})?", origin) is None:
+            words = f"framed-by is '{origin}'; it must be an origin, as https://example.org: no path, and no plain http."
+            raise InvalidRequest("framed_by", words)
+
+
 def serve(
     store: Store, folder: Path, rules: Rules, *, host: str, port: int, workers: int, worker_options: Sequence[str],
     dress: Callable[[FastAPI], None] = lambda app: None,
@@ -94,12 +106,9 @@ def serve(
     """Answer until SIGTERM or Ctrl-C; then let the workers give back what they have. `dress` adds a page to the application.
 
     At another address than this machine's own, or by another name, others can ask too: raises `InvalidRequest` where no token
-    was given out.
+    was given out and no guests are let in.
     """
-    for named in rules.names:
-        if re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", named) is None:
-            words = f"name is '{named}'; it must be a host's name, as films.example.org: no scheme, no port, no path."
-            raise InvalidRequest("name", words)
+    _check(rules)
     alone = is_loopback(host) and not rules.names
     if not alone and rules.guests is None and all(token.revoked_at for token in Tokens(store).list()):
         at = rules.names[0] if rules.names else host
@@ -113,7 +122,8 @@ def serve(
     driver = Driver(app.state.desk, log.warning)
     sender = Sender(store, log.warning, allow_private=rules.private_webhooks, retry_after=rules.webhook_retry)
     name = f"[{host}]" if ":" in host else host
-    said = {"at": f"http://{name}:{port}/v1", "to": "this machine alone" if alone else "whoever has a token"}
+    to = "this machine alone" if alone else "whoever has a token" if rules.guests is None else "whoever comes"
+    said = {"at": f"http://{name}:{port}/v1", "to": to}
     log.info("listening", extra={"fields": said})
     staff.start()
     sender.start()

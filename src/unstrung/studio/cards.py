@@ -56,7 +56,7 @@ class Cards:
 
     def _screen(self, job: Job, clip: StoredClip | None) -> str:
         width, height = job.request.width or 16, job.request.height or 9
-        at, short = f"/v1/videos/{escape(job.id)}/content", escape(job.request.prompt[:SHORT])
+        at = f"/v1/videos/{escape(job.id)}/content"
         style = f'style="aspect-ratio: {width} / {height}"'
         if clip is not None:
             label = escape(self.say("film_of", prompt=job.request.prompt[:SHORT]))
@@ -64,7 +64,7 @@ class Cards:
                 f'<div class="screen" {style}><video controls playsinline loop preload="metadata" src="{at}" '
                 f'poster="{at}?variant=thumbnail" aria-label="{label}"></video></div>'
             )
-        label = escape(self.say("preview_of", prompt=short))
+        label = escape(self.say("preview_of", prompt=job.request.prompt[:SHORT]))
         return (
             f'<div class="screen still" {style}><img data-src="{at}?variant=preview" alt="{label}" hidden>'
             f'<p class="blank">{escape(self.say("no_preview"))}</p></div>'
@@ -135,7 +135,7 @@ class Cards:
         say, model, ran, out = self.say, recipe.model, recipe.resolved, recipe.output
         nothing = say("nothing")
         understood: Mapping[str, Any] = recipe.understood
-        near = [say("read_pair", word=word, meant=meant) for word, meant in understood.get("near", {}).items()]
+        near = [say("read_pair", word=word, meant=meant) for word, meant in dict(understood.get("near") or {}).items()]
         sampling = {name: ran.get(key) for name, key in
                     (("steps", "num_inference_steps"), ("sampler", "sampler"), ("guidance", "guidance_scale"))}  # fmt: skip
         return {
@@ -144,7 +144,7 @@ class Cards:
             say("license"): str(model.get("license", "")),
             say("seed"): str(recipe.seed),
             say("picture"): say("picture_of", size=f"{out['width']}×{out['height']}", frames=out["num_frames"], fps=out["fps"]),
-            say("sampling"): say("sampling_of", **sampling),
+            **({say("sampling"): say("sampling_of", **sampling)} if None not in sampling.values() else {}),
             say("knew"): ", ".join(understood.get("known", ())) or nothing,
             **({say("read_as"): ", ".join(near)} if near else {}),
             say("unknown"): ", ".join(understood.get("unknown", ())) or nothing,

@@ -7,10 +7,9 @@ from html import escape
 from http.cookies import SimpleCookie
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated
 
 import gradio as gr
-from fastapi import FastAPI, Form, Request
+from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
@@ -18,6 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from unstrung.api.body import BODY, MOST_BYTES, Fields
 from unstrung.api.callers import COOKIE, Denied, TooMany, address_of
 from unstrung.api.desk import Desk
 from unstrung.api.watch import PAGE
@@ -32,7 +32,7 @@ NEW_GUESTS_A_MINUTE = 120  # from one address, which may be that of a web server
 CLOSED = ("/", "/config")  # for whom nobody knows: what the page is made of
 LASTING = ("/assets/", "/static/", "/theme.css")  # the same for everybody
 EVENTS = ("/gradio_api/queue/join", "/gradio_api/queue/data", "/gradio_api/heartbeat/", "/gradio_api/startup-events",
-          "/gradio_api/reset", "/gradio_api/cancel")  # fmt: skip  # whose handlers know whom they answer
+          "/gradio_api/reset", "/gradio_api/cancel")  # fmt: skip
 
 
 def mount(app: FastAPI) -> None:
@@ -66,13 +66,16 @@ class Entrance:
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         request = Request(scope)
         headers = {"content-security-policy": _policy(self.desk), "cache-control": "no-store", **REFERRER}
+        said = request.headers.get("content-length", "0" if scope["method"] in ("GET", "HEAD") else "")
+        if not said.isdecimal() or int(said[:20]) > MOST_BYTES:  # the framework would read whatever comes
+            return await PlainTextResponse("Too large, or of no length", 413)(scope, receive, send)
         if path.startswith(LASTING):
             headers["cache-control"] = "public, max-age=3600"
-        elif path in CLOSED:
+        elif path in CLOSED or path.startswith(EVENTS):
             refused = await run_in_threadpool(self._admit, request, path, headers)
             if refused is not None:
                 return await refused(scope, receive, send)
-        elif not path.startswith(EVENTS):
+        else:
             return await PlainTextResponse("Not found", 404)(scope, receive, send)
 
         async def with_headers(message: Message) -> None:
@@ -89,7 +92,7 @@ class Entrance:
         """Return what is answered instead, if anything; a new guest gets a pass with the page."""
         door = self.desk.door
         try:
-            door.know(request.cookies.get(COOKIE, ""), address_of(request), paced=False)
+            request.state.caller = door.know(request.cookies.get(COOKIE, ""), address_of(request), paced=False)
         except (Denied, TooMany) as error:
             if path != "/":
                 return PlainTextResponse(explain(self.language, error.code), 401 if isinstance(error, Denied) else 429)
@@ -102,14 +105,14 @@ class Entrance:
 
 
 def cookie(desk: Desk, value: str, seconds: int) -> str:
-    """Return the cookie that says who is at the page; nothing but this host's own pages ever sends it, and no script reads it."""
+    """Return the cookie that says who is at the page: no script reads it, and no page of another site sends it."""
     jar: SimpleCookie = SimpleCookie()
     jar[COOKIE] = value
     said = jar[COOKIE]
     said["path"], said["httponly"], said["max-age"] = "/", True, seconds
     if desk.rules.framed_by:  # inside another's page it counts as that page's guest, and has a jar of its own there
         return f"{jar.output(header='').strip()}; SameSite=None; Secure; Partitioned"
-    said["samesite"] = "Strict"
+    said["samesite"], said["secure"] = "Strict", bool(desk.rules.names)  # by a name, a web server speaks TLS for this one
     return jar.output(header="").strip()
 
 
@@ -131,7 +134,7 @@ def _head(language: str) -> str:
     """Return what stands in the head of the page: its language, its texts for the script, and the script."""
     say = speaker(language)
     names = ("waiting", "next", "starts_in", "ends_in", "nobody", "beginning", "making", "left", "finishing", "lost", "n_seconds",
-             "n_minutes", "n_hours", "bring_bad", "bring_large")  # fmt: skip
+             "n_minutes", "n_hours", "signed_out", "bring_bad", "bring_large")  # fmt: skip
     place = list(LANGUAGES).index(language)
     texts = json.dumps({name: TEXTS[name][place] for name in names}, ensure_ascii=False).replace("<", "\\u003c")
     script = (LOOK / "look.js").read_text()
@@ -172,16 +175,17 @@ def _add_doors(app: FastAPI, desk: Desk) -> None:
         return door(language if language in LANGUAGES else language_of(request))
 
     @app.post(f"{PAGE}/sign-in", include_in_schema=False)
-    def sign_in(request: Request, token: Annotated[str, Form(max_length=200)] = "", language: str = "en") -> Response:
-        language = language if language in LANGUAGES else "en"
+    def sign_in(request: Request, fields: Fields = BODY, language: str = "en") -> Response:
+        language, token = language if language in LANGUAGES else "en", str(fields.get("token", "")).strip()
         try:
-            desk.door.know(token.strip(), address_of(request))
+            found = desk.door.know(token, address_of(request))
         except TooMany:
             return door(language, "token_wait", 429)
         except Denied:
             return door(language, "token_wrong", 401)
         came_in = RedirectResponse(f"{PAGE}/{language}/", 303)
-        came_in.headers["set-cookie"] = cookie(desk, token.strip(), A_YEAR)
+        if found.owner is not None:  # else nobody needs one here, and what was typed is none
+            came_in.headers["set-cookie"] = cookie(desk, token, A_YEAR)
         return came_in
 
     @app.post(f"{PAGE}/sign-out", include_in_schema=False)

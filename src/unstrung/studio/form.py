@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -38,12 +37,12 @@ def build(say: Say, models: Sequence[str]) -> Form:
     )
     shapes = [(say(name), shape) for name, shape in zip(("wide", "tall", "square"), SHAPES, strict=True)]
     with gr.Row():
-        controls["resolution"] = gr.Radio(resolutions(), value="360p", label=say("resolution"))
-        controls["seconds"] = gr.Radio(lengths(say), value=LENGTHS[0], label=say("length"))
+        controls["resolution"] = _any(gr.Radio(resolutions(), value="360p", label=say("resolution")))
+        controls["seconds"] = _any(gr.Radio(lengths(say), value=LENGTHS[0], label=say("length")))
         controls["shape"] = gr.Radio(shapes, value=SHAPES[0], label=say("shape"))
     with gr.Accordion(say("more"), open=False, elem_id="more"):
         with gr.Row():
-            controls["model"] = gr.Dropdown(list(models), value=models[0], label=say("model"), filterable=False)
+            controls["model"] = _any(gr.Dropdown(list(models), value=models[0], label=say("model"), filterable=False))
             controls["seed"] = gr.Textbox(label=say("seed"), info=say("seed_hint"), max_lines=1)
             controls["n"] = gr.Dropdown(
                 list(range(1, MOST_VARIANTS + 1)), value=1, label=say("variants"), info=say("variants_hint"), filterable=False
@@ -102,11 +101,11 @@ def read(values: Sequence[Any]) -> tuple[dict[str, Any], str | None]:
         if asked["expanded_of"] != fields["prompt"]:
             raise InvalidRequest("expanded", "The words have changed since they were expanded.", code="stale")
         original, fields["prompt"] = fields["prompt"], asked["expanded"]
-    if re.fullmatch(r"\d+x\d+", asked["resolution"]):
-        fields["size"] = asked["resolution"]
-    else:
+    if asked["resolution"] in resolutions():
         width, height = size_of(int(asked["resolution"].removesuffix("p")), asked["shape"])
         fields["size"] = f"{width}x{height}"
+    else:
+        fields["size"] = asked["resolution"]
     for name in ("negative_prompt", "seed", "num_inference_steps", "guidance_scale", "fps", "n"):
         if str(asked[name] or "").strip():
             fields[name] = asked[name]
@@ -167,6 +166,15 @@ def larger(request: Request) -> Request | None:
     else:
         width, height = (round(side * above / short / 2) * 2 for side in (request.width, request.height))
     return replace(request, width=width, height=height)
+
+
+def _any(control: Any) -> Any:
+    """Return a control that takes what its page shows: a server that was restarted does not know of choices added for a film.
+
+    What is chosen is checked where everything is, by the functions that the API calls.
+    """
+    control.preprocess = lambda payload: payload
+    return control
 
 
 def _text(number: float | None) -> str:

@@ -15,7 +15,7 @@ from unstrung.api.callers import COOKIE, Caller, address_of, check_scope
 from unstrung.api.desk import Desk
 from unstrung.api.given import Intake, read_video
 from unstrung.api.schema import Asked
-from unstrung.errors import UnstrungError, places
+from unstrung.errors import InvalidRequest, UnstrungError, places
 from unstrung.job import Job, Status
 from unstrung.jobs import feedback
 from unstrung.jobs.signing import Letterbox
@@ -30,6 +30,8 @@ from unstrung.studio.texts import LANGUAGES, Say, explain, speaker
 
 IDLE = 0.02  # seconds between two looks for events
 RECENT = 3  # finished videos that stay in view where one makes further ones
+MOST_CARDS = 1000  # that a list gets, however often one asks for more
+LARGEST = 100_000  # of a film's sides, frames, and frames a second
 AT_ONCE = 12  # cards that a list begins with, and gets more by
 MOST_WAITING = 40  # of one's own that are shown
 ACTS = ("cancel", "retry", "publish", "unpublish", "remove", "again", "larger", "report")  # that change something
@@ -51,12 +53,13 @@ class Visit:
         store = self.desk.store
         return [(job, store.clip(job.id) if job.status is Status.COMPLETED else None) for job in jobs]
 
-    def waiting(self) -> list[Job]:
-        """Return one's videos that wait or are being made, the newest first."""
+    def waiting(self, newest_first: bool = True) -> list[Job]:
+        """Return one's videos that wait or are being made, by their time."""
         found: list[Job] = []
         for status in (Status.IN_PROGRESS, Status.QUEUED):
-            found += self.desk.store.page(owner=self.caller.sees, status=status, limit=MOST_WAITING)
-        return sorted(found, key=lambda job: (job.created_at, job.id), reverse=True)
+            page = self.desk.store.page(owner=self.caller.sees, status=status, limit=MOST_WAITING, newest_first=newest_first)
+            found += page
+        return sorted(found, key=lambda job: (job.created_at, job.id), reverse=newest_first)
 
     def board(self) -> str:
         """Return what is on its way, and the last few that have ended."""
@@ -105,8 +108,10 @@ class Page:
     def _leave(self, visit: Visit) -> str:
         """Return the way out for whoever came in with a token."""
         guests = self.desk.door.guests
-        if visit.caller.owner is None or (guests and guests.is_guest(visit.caller.owner)):
+        if visit.caller.owner is None:
             return ""
+        if guests and guests.is_guest(visit.caller.owner):
+            return f'<a href="../sign-in?language={self.language}">{self.say("sign_in")}</a>'
         words = f"{self.say('sign_out')} ({escape(visit.caller.name)})"
         return f'<form method="post" action="../sign-out"><button>{words}</button></form>'
 
@@ -133,16 +138,19 @@ class Page:
         def act(visit: Visit, event: gr.EventData) -> Any:
             return *self._act(visit, event), visit.board()
 
-        def show_expanded(visit: Visit, _: gr.EventData, on: bool, words: str, chosen: str) -> Any:
+        def show_expanded(visit: Visit, _: gr.EventData, on: bool, words: str, chosen: str, expanded_of: str) -> Any:
+            if words == expanded_of:  # as it stands, maybe changed by hand
+                return gr.skip(), gr.update(visible=on), gr.skip()
             expanding = getattr(find_card(chosen)[1], "expand", None)
             longer = expanding(words) if on and expanding and words.strip() else words
-            return gr.skip(), gr.update(value=longer, visible=on), words
+            return gr.skip(), gr.update(value=longer, visible=on), words if on else ""
 
         self.on([go.click, prompt.submit], make, controls.all(), [said, board], again="once")
         self.on([board.click], act, [], [*fill, board])
         self.on([blocks.load], lambda visit, _: ("", visit.board(), self._leave(visit)), [], [said, board, leave])
         shown = [said, controls["expanded"], controls["expanded_of"]]
-        self.on([expand.input, prompt.change, model.input], show_expanded, [expand, prompt, model], shown, again="always_last")
+        asked = [expand, prompt, model, controls["expanded_of"]]
+        self.on([expand.input, prompt.blur], show_expanded, asked, shown, again="always_last")
         self.on([model.input], lambda visit, _, chosen: ("", self._reads(chosen)), [model], [said, reads])
         self.on([controls["picture"].upload], self._reuse_file, [], fill)
         return fill
@@ -160,8 +168,9 @@ class Page:
         asked = [search, sort, count]
 
         def look(visit: Visit, _: gr.EventData, words: str, order: str, most: float) -> Any:
-            found = look_through(self.desk.store, visit.caller.sees, words, order, int(most) + 1)
-            shown = visit.shown(found[: int(most)])
+            most = _bounded(most)
+            found = look_through(self.desk.store, visit.caller.sees, words, order, most + 1)
+            shown = visit.shown(found[:most])
             more = self._more() if len(found) > most else ""
             own = feedback.page(self.desk.store, owner=visit.caller.owner, limit=50)
             return (
@@ -186,7 +195,7 @@ class Page:
         def look(visit: Visit, _: gr.EventData) -> Any:
             store, sees = self.desk.store, visit.caller.sees
             paused = f'<p class="bad">{say("queue_paused")}</p>' if store.paused() else ""
-            cards = self.cards.board(visit.shown(visit.waiting()), empty=say("queue_mine_none"))
+            cards = self.cards.board(visit.shown(visit.waiting(newest_first=False)), empty=say("queue_mine_none"))
             others = self.cards.others(*((0, 0.0) if sees is None else store.work_of_others(sees)))
             return "", f"{paused}<h2>{say('queue_mine')}</h2>{cards}{others}"
 
@@ -204,9 +213,10 @@ class Page:
         said, board = _said(), _board("gallery")
 
         def look(visit: Visit, _: gr.EventData, most: float) -> Any:
-            found = self.desk.store.page(public=True, status=Status.COMPLETED, limit=int(most) + 1)
+            most = _bounded(most)
+            found = self.desk.store.page(public=True, status=Status.COMPLETED, limit=most + 1)
             more = self._more() if len(found) > most else ""
-            return "", self.cards.board(visit.shown(found[: int(most)]), mine=False, empty=say("gallery_none"), more=more)
+            return "", self.cards.board(visit.shown(found[:most]), mine=False, empty=say("gallery_none"), more=more)
 
         def act(visit: Visit, event: gr.EventData, most: float) -> Any:
             most += AT_ONCE * (event._data.get("do") == "more")
@@ -232,7 +242,7 @@ class Page:
             return gr.skip(), stay, *as_is
         if did == "reuse":
             request = store.get(id, caller.sees, or_public=True).request
-            return _good(self.say("reused")), gr.Tabs(selected="make"), *form.fill(request, self.say)
+            return self._filled(request)
         if did in ACTS:
             check_scope(caller, "write")
         if did == "cancel":
@@ -249,8 +259,10 @@ class Page:
             return _good(self.say("report_sent")), stay, *as_is
         elif did in ("again", "larger"):
             asked = store.get(id, caller.sees).request
-            request = replace(asked, seed=None) if did == "again" else form.larger(asked) or asked
-            self.desk.submit(Asked(request), caller)
+            wanted = replace(asked, seed=None) if did == "again" else form.larger(asked)
+            if wanted is None:
+                raise InvalidRequest("size", "There is no larger one.")
+            self.desk.submit(Asked(wanted), caller)
             return _good(self.say("sent")), stay, *as_is
         return "", stay, *as_is
 
@@ -258,14 +270,27 @@ class Page:
         """Fill the form from the recipe that the page has found in a film."""
         recipe = Recipe.from_json(str(event._data.get("recipe")))
         out = recipe.output
-        request = Request.from_dict({**recipe.request, "conditions": None, "num_frames": None, "seed": recipe.seed})
-        request = replace(request, width=out["width"], height=out["height"], seconds=round(out["num_frames"] / out["fps"], 3))
-        return _good(self.say("reused")), gr.Tabs(selected="make"), *form.fill(request, self.say)
+        sizes = [out[name] for name in ("width", "height", "num_frames", "fps")]
+        if not all(type(size) is int and 0 < size < LARGEST for size in sizes):
+            raise UnstrungError("bad_recipe", None, f"The recipe is damaged: no film is like {sizes}.")
+        try:
+            request = Request.from_dict({**recipe.request, "num_frames": None, "seed": recipe.seed})
+        except InvalidRequest as error:
+            raise UnstrungError("bad_recipe", error.field, error.message) from None
+        request = replace(request, width=sizes[0], height=sizes[1], seconds=round(sizes[2] / sizes[3], 3))
+        return self._filled(request)
+
+    def _filled(self, request: Request) -> tuple[Any, ...]:
+        """Return what is to be said, the tab to go to, and what fills the form; raise where the model is not here."""
+        self.desk.card(request.model)
+        others = (request.conditions, request.shots, request.loras, request.finish, request.options, request.sampler)
+        told = self.say("reused_but" if any(others) else "reused")
+        return _good(told), gr.Tabs(selected="make"), *form.fill(request, self.say)
 
     def _reads(self, model: str) -> str:
         """Return what has to be said of a model's language where the page speaks another."""
         card = self.desk.card(model)
-        if card.languages and self.language not in card.languages:
+        if card.languages == ("en",) and self.language != "en":
             return f'<p class="hint">{self.say("reads_english", model=card.id)}</p>'
         return ""
 
@@ -277,13 +302,13 @@ class Page:
     ) -> None:  # fmt: skip
         """Have events call a handler, as whoever is at the page. What goes wrong is said in the first of the outputs.
 
-        An event that comes while another is being answered is answered too; with `again` "once" it is passed over, and with
-        "always_last" only the last of these is answered, afterwards.
+        An event that comes while another is being answered is answered too; with `again` "once" it is passed over, and counts as
+        one of the times that a token may ask in a minute; with "always_last" only the last of these is answered, afterwards.
         """
 
         def answer(request: gr.Request, event: gr.EventData, *values: Any) -> Any:
             try:
-                return handler(Visit(self.desk, self._caller(request), self.cards), event, *values)
+                return handler(Visit(self.desk, self._caller(request, again == "once"), self.cards), event, *values)
             except UnstrungError as error:
                 why = self._why(error)
             except Exception as error:  # a fault of ours: whoever is at the page is told, and the log says where
@@ -293,10 +318,11 @@ class Page:
 
         gr.on(events, answer, inputs, outputs, show_progress="hidden", api_visibility="private", trigger_mode=again)
 
-    def _caller(self, request: gr.Request) -> Caller:
+    def _caller(self, request: gr.Request, paced: bool) -> Caller:
         asked = request.request
         assert asked is not None
-        return self.desk.door.know(asked.cookies.get(COOKIE, ""), address_of(asked))
+        found = self.desk.door.know(asked.cookies.get(COOKIE, ""), address_of(asked), paced=paced)
+        return replace(found, sees=found.owner)  # who may steer everybody's films does so elsewhere: here are one's own
 
     def _why(self, error: UnstrungError) -> str:
         able = error.message.rpartition("These do: ")[2].rstrip(".") if "These do: " in error.message else "–"
@@ -317,6 +343,11 @@ def _board(id: str) -> gr.HTML:
         html_template='<div class="board"></div>',
         js_on_load="unstrung.board(element, props, trigger, watch)",
     )
+
+
+def _bounded(most: float) -> int:
+    """Return how many cards a list may have; the number comes from a browser, and may be anything."""
+    return int(most) if AT_ONCE <= most <= MOST_CARDS else AT_ONCE
 
 
 def _good(words: str) -> str:

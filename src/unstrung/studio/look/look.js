@@ -9,6 +9,9 @@ window.unstrung = (() => {
   const MOST_PICTURE = 14e6; // bytes: the server takes 20 million letters of base64
   const PREVIEW_REST = 1000; // ms between two previews of one video
 
+  let ahead = 0; // ms that the server's clock is ahead of this one
+  let reported = null; // what holds the report that was sent last
+
   const say = (name, values = {}) => UNSTRUNG.texts[name].replace(/\{(\w+)\}/g, (_, key) => values[key]);
 
   function time(seconds) {
@@ -16,6 +19,23 @@ window.unstrung = (() => {
     if (seconds < 5400) return say("n_minutes", { n: Math.round(seconds / 60) });
     return say("n_hours", { n: Math.round(seconds / 3600) });
   }
+
+  // Say that whoever is at the page is nobody any more; what they have written stays.
+  function signedOut() {
+    const place = [...document.querySelectorAll(".said")].find((said) => said.offsetParent !== null);
+    if (place && !place.querySelector("a")) {
+      place.insertAdjacentHTML("beforeend", `<p class="bad"><a target="_blank" href="../sign-in?language=${UNSTRUNG.language}"></a></p>`);
+      place.querySelector("a").textContent = say("signed_out");
+    }
+    return 60000; // ms until it is worth asking again
+  }
+
+  const fetched = window.fetch;
+  window.fetch = async (...asked) => {
+    const answer = await fetched(...asked);
+    if (answer.status === 401 && answer.url.includes("/gradio_api/")) signedOut();
+    return answer;
+  };
 
   // --- one video on its way ---
 
@@ -29,7 +49,7 @@ window.unstrung = (() => {
     if (!bar) return;
     bar.setAttribute("aria-valuenow", percent);
     bar.firstElementChild.style.width = `${percent}%`;
-    const passed = Date.now() / 1000 - (began || Number(card.dataset.at) || Infinity);
+    const passed = (Date.now() + ahead) / 1000 - (began || Number(card.dataset.at) || Infinity);
     let words = percent < 1 ? say("beginning") : percent > 97 ? say("finishing") : say("making", { n: percent });
     if (percent > 4 && percent < 98 && passed > 3) words += ` · ${say("left", { time: time((passed * (100 - percent)) / percent) })}`;
     tell(card, words);
@@ -62,44 +82,62 @@ window.unstrung = (() => {
   // Ask how far a video is; return in how many ms it is worth asking again, or 0 where it has ended.
   async function ask(card) {
     const answer = await fetch(`/v1/videos/${card.dataset.id}`);
+    if (answer.headers.get("date")) ahead = Date.parse(answer.headers.get("date")) - Date.now();
+    if (answer.status === 401) return signedOut();
     if (!answer.ok) return answer.status === 429 || answer.status >= 500 ? 3000 : 0;
     const video = await answer.json();
     card.dataset.status = video.unstrung.status;
     if (video.status === "queued") wait(card, video.unstrung);
     else if (video.status === "in_progress") {
-      if (!card.dataset.at) card.dataset.at = Date.now() / 1000;
+      if (!card.dataset.at) card.dataset.at = (Date.now() + ahead) / 1000;
       advance(card, video.progress);
       preview(card);
     } else return 0;
-    return Number(answer.headers.get("openai-poll-after-ms")) || 1000;
+    return Math.min(Number(answer.headers.get("openai-poll-after-ms")) || 1000, 5000);
   }
 
   // --- a place where videos are shown ---
 
-  // Put new cards in place of those that have changed, so that a film that plays goes on and the keyboard stays where it was.
+  // What a card is, without what the script itself keeps up to date.
+  const bare = (card) => card.outerHTML.replace(/ data-at="[^"]*"| aria-valuenow="\d+"|width: \d+%/g, "");
+
+  // Put new cards in place of those that have changed. The others are not even moved, or a film that plays would begin anew.
   function patch(place, html) {
     const fresh = document.createElement("template");
     fresh.innerHTML = html;
     const focused = place.contains(document.activeElement) ? document.activeElement : null;
     const held = focused && [focused.closest("[data-id]")?.dataset.id, focused.dataset.do];
-    const known = new Map([...place.querySelectorAll("article[data-id]")].map((card) => [card.dataset.id, card]));
-    for (const card of fresh.content.querySelectorAll("article[data-id]")) {
-      card.made = card.outerHTML;
-      const old = known.get(card.dataset.id);
-      if (old && old.made === card.made) card.replaceWith(old);
-    }
-    place.replaceChildren(fresh.content);
+    const [grid, wanted] = [place, fresh.content].map((within) => within.querySelector(".cards"));
+    for (const card of fresh.content.querySelectorAll("article[data-id]")) card.made = bare(card);
+    if (grid && wanted) {
+      const nodes = [...fresh.content.childNodes];
+      const middle = nodes.indexOf(wanted);
+      for (const node of [...place.childNodes]) if (node !== grid) node.remove();
+      grid.before(...nodes.slice(0, middle));
+      grid.after(...nodes.slice(middle + 1));
+      const known = new Map([...grid.children].map((card) => [card.dataset.id, card]));
+      const cards = [...wanted.children].map((card) => (known.get(card.dataset.id)?.made === card.made ? known.get(card.dataset.id) : card));
+      for (const card of [...grid.children]) if (!cards.includes(card)) card.remove();
+      let next = grid.firstElementChild;
+      for (const card of cards) {
+        if (card === next) next = next.nextElementSibling;
+        else grid.insertBefore(card, next);
+      }
+    } else place.replaceChildren(fresh.content);
     if (focused && !focused.isConnected && held[0]) {
       const card = place.querySelector(`[data-id="${CSS.escape(held[0])}"]`);
       (card?.querySelector(`[data-do="${held[1]}"]`) || card?.querySelector(".acts .act") || card?.querySelector("summary"))?.focus();
     }
-    for (const picture of place.querySelectorAll("img[data-src][hidden]")) preview(picture.closest("article"));
+    for (const card of place.querySelectorAll("article[data-status=in_progress], article[data-status=canceled]")) {
+      if (card.dataset.at && card.querySelector("img[data-src][hidden]")) preview(card);
+    }
   }
 
   function board(element, props, trigger, watch) {
     let stream = null;
     let broken = false; // the stream ended: it is asked what became of it before one is opened again
     let timer = null;
+    let turn = 0; // of ticks: one that another has overtaken does nothing more
     const place = () => element.querySelector(".board");
     const seen = () => !document.hidden && element.offsetParent !== null;
     const look = () => trigger("click", { do: "look" });
@@ -128,6 +166,7 @@ window.unstrung = (() => {
 
     async function tick() {
       clearTimeout(timer);
+      const mine = ++turn;
       let rest = 1000;
       const cards = seen() ? [...element.querySelectorAll("article[data-status=queued], article[data-status=in_progress]")] : [];
       try {
@@ -135,16 +174,18 @@ window.unstrung = (() => {
         for (const card of cards) {
           if (stream && stream.card === card) continue;
           const next = await ask(card);
+          if (mine !== turn) return;
           if (!next) {
             look();
             break;
           }
-          rest = Math.max(rest, Math.min(next, 5000));
+          rest = Math.max(rest, next);
         }
         broken = false;
       } catch {
         cards.forEach((card) => tell(card, say("lost")));
       }
+      if (mine !== turn) return;
       if (seen() && [...element.querySelectorAll("article .bar")].some((bar) => !["queued", "in_progress"].includes(bar.closest("article").dataset.status))) look();
       timer = setTimeout(tick, rest);
     }
@@ -155,8 +196,11 @@ window.unstrung = (() => {
       const given = {};
       for (const field of button.closest("details")?.querySelectorAll("[data-give]") || []) given[field.dataset.give] = field.value;
       trigger("click", { ...given, do: button.dataset.do, id: button.closest("[data-id]")?.dataset.id });
+      button.disabled = true; // until it is answered: what is pressed twice is meant once
+      setTimeout(() => (button.disabled = false), 2000);
       const asked = button.closest("details.ask");
-      if (asked) asked.open = false;
+      if (button.dataset.do === "report") reported = asked;
+      else if (asked) asked.open = false;
     });
     element.addEventListener("keydown", (event) => {
       const asked = event.key === "Escape" && event.target.closest("details.ask[open]");
@@ -175,7 +219,13 @@ window.unstrung = (() => {
 
   function said(element, watch) {
     element.setAttribute("role", "status");
-    watch("value", () => element.querySelector(".bad, .good")?.scrollIntoView({ block: "nearest", behavior: "smooth" }));
+    watch("value", () => {
+      element.querySelector(".bad, .good")?.scrollIntoView({ block: "nearest", behavior: "smooth" });
+      if (!reported || !element.querySelector(".good")) return;
+      for (const field of reported.querySelectorAll("[data-give]")) field.value = "";
+      reported.open = false;
+      reported = null;
+    });
   }
 
   // --- a picture to start from, or a film whose settings to use ---
