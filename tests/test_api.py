@@ -7,9 +7,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,36 @@ def test_pages_of_other_hosts_are_kept_out(served: Served) -> None:
         assert none.value.status_code == status and none.value.response.headers["x-request-id"].startswith("req_")
     headers = served.client.videos.with_raw_response.list().headers
     assert headers["x-content-type-options"] == "nosniff" and "access-control-allow-origin" not in headers
+
+
+def test_a_preview_is_of_one_piece_while_the_next_takes_its_place(served: Served) -> None:
+    """A worker writes a new one several times a second, of another size."""
+    id = served.client.videos.create(prompt="einöde", size="64x48", seconds="4").id  # type: ignore[arg-type]
+    served.client.post(f"/videos/{id}/cancel", cast_to=dict)
+    preview, pictures = served.folder / "previews" / f"{id}.png", (b"a" * 9_000, b"b" * 15_000)
+    preview.parent.mkdir(exist_ok=True)
+    stop = threading.Event()
+
+    def write() -> None:
+        for n in count():
+            part = preview.with_name(".next.part")
+            part.write_bytes(pictures[n % 2])
+            part.replace(preview)
+            if stop.is_set():
+                return
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        while not preview.exists():
+            time.sleep(0.01)
+        for _ in range(300):
+            answer = served.client.videos.download_content(id, variant="preview", timeout=10)  # type: ignore[arg-type]
+            assert answer.read() in pictures
+    finally:
+        stop.set()
+        writing.join()
+    assert answer.response.headers["content-disposition"] == "inline; filename*=utf-8''ein%C3%B6de.png"
 
 
 def test_events_go_on_from_where_they_were_cut_off(served: Served) -> None:

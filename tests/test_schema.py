@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -98,6 +101,35 @@ def test_the_document_tells_all(tmp_path: Path, known: bool) -> None:
         assert not shown(server.client, ids), "all of it was deleted, and the answers were as they are told"
     finally:
         server.stop()
+
+
+def test_half_a_character_is_refused_in_words_that_can_be_sent(tmp_path: Path) -> None:
+    """JSON may hold half of a surrogate pair, escaped, in a field's name as in its value; UTF-8, in which errors are told, can't."""
+    server = serving(tmp_path / "data", "--workers", "0")
+    at = f"http://127.0.0.1:{server.port}"
+    bodies = [b'{"\\ud800": 1}', b'{"prompt": "a", "\\udfff\\ud800": 1}', b'{"prompt": "\\ud800", "text": "\\ud800"}']
+    told: dict[str, list[bytes]] = {}
+    try:
+        document: Any = server.client.get(f"{at}/openapi.json", cast_to=object)
+        for path in (path for path, operations in document["paths"].items() if "post" in operations):
+            for body in bodies:
+                asked = urllib.request.Request(at + path.format_map(Named()), body, {"Content-Type": "application/json"})
+                with pytest.raises(urllib.error.HTTPError) as refused:
+                    urllib.request.urlopen(asked)
+                assert refused.value.status < 500, path
+                told.setdefault(path, []).append(refused.value.read())
+    finally:
+        server.stop()
+    assert len(told) > 12 and all(json.loads(answer)["error"]["message"] for answers in told.values() for answer in answers)
+    for path in ("/v1/videos", "/v1/videos/{video_id}/feedback"):
+        assert rb"\\ud800" in told[path][0]
+
+
+class Named(dict[str, str]):
+    """An id for whatever a path names."""
+
+    def __missing__(self, name: str) -> str:
+        return f"{name.removesuffix('_id')}_{'0' * 32}"
 
 
 class Guarded:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
@@ -16,7 +17,8 @@ from unstrung.jobs.store import JobEvent, Store
 TICK = 0.2  # seconds between two looks
 SILENCE = 15.0  # seconds after which a line that nothing was said on is kept open with a word
 
-Ear = asyncio.Queue[JobEvent | None]  # None: there is no more to hear
+Said = list[tuple[int, str]]  # events by their numbers, in the stream's words: found once, for all who listen
+Ear = asyncio.Queue[Said | None]  # what one look has found; None: there is no more to hear
 
 
 @dataclass
@@ -47,21 +49,22 @@ class Bus:
             self._watch = asyncio.create_task(self._run())
         try:
             # from now on the ear hears everything; what was said before is read, and what is heard twice is passed over
-            for event in await run_in_threadpool(self._said, id, heard):
-                heard = event.number
-                yield _words(event)
+            if before := await run_in_threadpool(self._said, id, heard):
+                heard = before[-1].number
+                yield "".join(map(_words, before))
             while True:
                 try:
                     said, silent = await asyncio.wait_for(ear.get(), SILENCE), False
                 except TimeoutError:
-                    said, silent = None, True
-                if (said is None and not silent) or not await run_in_threadpool(may):
+                    said, silent = [], True
+                if said is None or not await run_in_threadpool(may):
                     return
-                if said is None:
+                if silent:
                     yield ": here\n\n"
-                elif said.number > heard:
-                    heard = said.number
-                    yield _words(said)
+                # in one piece: to ask whether somebody may hear it, and to send it, costs as much for one event as for ten
+                if news := [words for number, words in said if number > heard]:
+                    heard = said[-1][0]
+                    yield "".join(news)
         finally:
             channel.ears.remove(ear)
             if not channel.ears and self._channels.get(id) is channel:
@@ -87,11 +90,13 @@ class Bus:
     async def _tick(self) -> None:
         channels = dict(self._channels)  # one that is opened meanwhile has its turn with the next look
         news = await run_in_threadpool(self._store.news, {id: channel.number for id, channel in channels.items()})
+        said: dict[str, Said] = defaultdict(list)
         for event in news.said:
-            channel = channels[event.job_id]
-            channel.number = event.number
-            for ear in channel.ears:
-                ear.put_nowait(event)
+            said[event.job_id].append((event.number, _words(event)))
+        for id, found in said.items():
+            channels[id].number = found[-1][0]
+            for ear in channels[id].ears:
+                ear.put_nowait(found)
         for id, channel in channels.items():
             status, count = news.standing.get(id, (None, 0))
             channel.number = min(channel.number, count) if status else channel.number

@@ -164,10 +164,11 @@ class Desk:
 
     def file(self, id: str, variant: Variant, caller: Caller) -> tuple[Path, str, str]:
         """Return a video's file, its type, and the name that its prompt gives it; raise `UnstrungError` where there is none."""
-        job, clip = self.store.get(id, caller.sees, or_public=True), self.store.clip(id)
+        job = self.store.get(id, caller.sees, or_public=True)
         preview, name = self.folder / "previews" / f"{job.id}.png", slug(job.request.prompt)
         if variant == "preview" and preview.exists():
             return preview, "image/png", f"{name}.png"
+        clip = self.store.clip(id)
         if clip is None or variant == "preview":
             raise UnstrungError("not_ready", "video_id", f"Video {id} has no {variant}: it is {job.status}.")
         if variant == "video":

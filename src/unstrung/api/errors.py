@@ -43,7 +43,12 @@ def envelope(status: int, message: str, code: str | None = None, param: str | No
 def body_of(status: int, message: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
     """Return the envelope itself."""
     kind = TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    return {"error": {"message": _writable(message), "type": kind, "param": param and _writable(param), "code": code}}
+
+
+def _writable(text: str) -> str:
+    """Return a text with what is no character, as half of a surrogate pair that JSON may hold, escaped: UTF-8 has none."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def unforeseen(error: Exception) -> JSONResponse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, Header, Path, Query, Response
 from fastapi import Request as HttpRequest
@@ -135,9 +136,11 @@ def _add_videos(app: FastAPI, desk: Desk) -> None:
     content: Answers = {200: {"content": kinds}, **PARTS}
 
     @app.get("/v1/videos/{video_id}/content", response_class=PartialFile, responses=content)
-    def download_content(video_id: Id, variant: Variant = "video", caller: Caller = reads) -> PartialFile:
+    def download_content(video_id: Id, variant: Variant = "video", caller: Caller = reads) -> Response:
         """Get a finished video's file, or a part of it."""
         path, kind, name = desk.file(video_id, variant, caller)
+        if variant == "preview":  # its worker puts a new one in its place while this one is sent
+            return Response(path.read_bytes(), media_type=kind, headers={"content-disposition": f"inline; filename*=utf-8''{quote(name)}"})
         return PartialFile(path, media_type=kind, filename=name, content_disposition_type="inline")
 
 
