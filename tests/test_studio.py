@@ -30,7 +30,7 @@ QUIET = [
 ]  # fmt: skip
 FOX = "a red fox running through the snow at night"
 SLOW = {"Steps": "150"}  # of the built-in model: long enough to be caught at it
-PATIENCE = 45_000  # ms
+PATIENCE = 90_000  # ms
 
 
 class Studio(Served):
