@@ -25,7 +25,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from filled import ask, fill  # beside this file
 
@@ -41,14 +41,16 @@ TARGETS = {"p99_ms": 250.0, "store_ms": 20.0}
 class Server:
     """`unstrung serve` as its host would start it."""
 
-    def __init__(self, folder: Path, workers: int = 1, store_url: str | None = None) -> None:
+    verb: tuple[str, ...] = ("serve",)
+
+    def __init__(self, folder: Path, workers: int = 1, store_url: str | None = None, log: IO[str] = sys.stderr) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.folder, self.url = folder, store_url or f"sqlite:///{folder / 'unstrung.db'}"
         options = ["--port", str(self.port), "--workers", str(workers), *(["--store", store_url] if store_url else [])]
         environment = {**os.environ, "UNSTRUNG_DATA": str(folder), "OMP_WAIT_POLICY": "passive"}
-        self.process = subprocess.Popen([sys.executable, "-m", "unstrung", "serve", *options], env=environment, stderr=sys.stderr)
+        self.process = subprocess.Popen([sys.executable, "-m", "unstrung", *self.verb, *options], env=environment, stderr=log)
         for _ in range(1200):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:

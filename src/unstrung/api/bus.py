@@ -12,13 +12,20 @@ from dataclasses import dataclass, field
 from starlette.concurrency import run_in_threadpool
 
 from unstrung.job import ENDED
-from unstrung.jobs.store import JobEvent, Store
+from unstrung.jobs.store import JobEvent, News, Store
 
 TICK = 0.2  # seconds between two looks
 SILENCE = 15.0  # seconds after which a line that nothing was said on is kept open with a word
 
-Said = list[tuple[int, str]]  # events by their numbers, in the stream's words: found once, for all who listen
-Ear = asyncio.Queue[Said | None]  # what one look has found; None: there is no more to hear
+Said = list[tuple[int, str]]  # events by their numbers, in the stream's words
+
+
+@dataclass(eq=False)
+class _Ear:
+    """Somebody who listens, as long as they may: what one look has found, a piece each; None: there is no more to hear."""
+
+    may: Callable[[], bool]
+    heard: asyncio.Queue[Said | None] = field(default_factory=asyncio.Queue)
 
 
 @dataclass
@@ -26,7 +33,7 @@ class _Channel:
     """Those who listen to one job, and the number of the last event that was handed to them."""
 
     number: int
-    ears: list[Ear] = field(default_factory=list)
+    ears: list[_Ear] = field(default_factory=list)
 
 
 class Bus:
@@ -42,7 +49,7 @@ class Bus:
 
         Whoever may not hear it any more, hears no more.
         """
-        ear: Ear = asyncio.Queue()
+        ear = _Ear(may)
         channel = self._channels.setdefault(id, _Channel(heard))
         channel.ears.append(ear)
         if self._watch is None or self._watch.done():
@@ -54,14 +61,15 @@ class Bus:
                 yield "".join(map(_words, before))
             while True:
                 try:
-                    said, silent = await asyncio.wait_for(ear.get(), SILENCE), False
+                    async with asyncio.timeout(SILENCE):
+                        said = await ear.heard.get()
                 except TimeoutError:
-                    said, silent = [], True
-                if said is None or not await run_in_threadpool(may):
-                    return
-                if silent:
+                    if not await run_in_threadpool(may):
+                        return
                     yield ": here\n\n"
-                # in one piece: to ask whether somebody may hear it, and to send it, costs as much for one event as for ten
+                    continue
+                if said is None:
+                    return
                 if news := [words for number, words in said if number > heard]:
                     heard = said[-1][0]
                     yield "".join(news)
@@ -89,14 +97,21 @@ class Bus:
 
     async def _tick(self) -> None:
         channels = dict(self._channels)  # one that is opened meanwhile has its turn with the next look
-        news = await run_in_threadpool(self._store.news, {id: channel.number for id, channel in channels.items()})
+        ears = [ear for channel in channels.values() for ear in channel.ears]
+
+        def look() -> tuple[News, set[_Ear]]:
+            news = self._store.news({id: channel.number for id, channel in channels.items()})
+            return news, {ear for ear in ears if not ear.may()} if news.said else set()
+
+        # words are found, sent and allowed once a look: each by itself, fifty who listen cost a worker a tenth of its speed
+        news, deaf = await run_in_threadpool(look)
         said: dict[str, Said] = defaultdict(list)
         for event in news.said:
             said[event.job_id].append((event.number, _words(event)))
         for id, found in said.items():
             channels[id].number = found[-1][0]
             for ear in channels[id].ears:
-                ear.put_nowait(found)
+                ear.heard.put_nowait(None if ear in deaf else found)
         for id, channel in channels.items():
             status, count = news.standing.get(id, (None, 0))
             channel.number = min(channel.number, count) if status else channel.number
@@ -105,7 +120,7 @@ class Bus:
 
     def _end(self, id: str, channel: _Channel) -> None:
         for ear in channel.ears:
-            ear.put_nowait(None)
+            ear.heard.put_nowait(None)
         if self._channels.get(id) is channel:
             del self._channels[id]
 

@@ -20,6 +20,8 @@ PARTS: dict[int | str, dict[str, Any]] = {
 class PartialFile(FileResponse):
     """A file, or the part of it that was asked for; where there is no such part, the envelope says so."""
 
+    chunk_size = 2**18  # each chunk costs a thread's turn
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
         refused: tuple[int, str] | None = None

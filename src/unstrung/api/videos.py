@@ -139,10 +139,9 @@ def _add_videos(app: FastAPI, desk: Desk) -> None:
     def download_content(video_id: Id, variant: Variant = "video", caller: Caller = reads) -> Response:
         """Get a finished video's file, or a part of it."""
         path, kind, name = desk.file(video_id, variant, caller)
-        if variant == "preview":  # its worker puts a new one in its place while this one is sent
-            return Response(
-                path.read_bytes(), media_type=kind, headers={"content-disposition": f"inline; filename*=utf-8''{quote(name)}"}
-            )
+        if variant != "video":  # at once: pictures are small, and a worker puts a new preview in the place of one that is sent
+            named = f"inline; filename*=utf-8''{quote(name)}"
+            return Response(path.read_bytes(), media_type=kind, headers={"content-disposition": named})
         return PartialFile(path, media_type=kind, filename=name, content_disposition_type="inline")
 
 

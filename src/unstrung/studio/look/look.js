@@ -140,7 +140,7 @@ window.unstrung = (() => {
     let turn = 0; // of ticks: one that another has overtaken does nothing more
     const place = () => element.querySelector(".board");
     const seen = () => !document.hidden && element.offsetParent !== null;
-    const look = () => trigger("click", { do: "look" });
+    const look = () => trigger("tick", {});
 
     function hear(card) {
       if (stream && stream.card === card) return;
