@@ -193,11 +193,12 @@ window.unstrung = (() => {
     element.addEventListener("click", (event) => {
       const button = event.target.closest("[data-do]");
       if (!button) return;
+      if (button.ariaDisabled) return; // what is pressed twice is meant once; a button that is disabled would lose the keyboard
+      button.ariaDisabled = "true";
+      setTimeout(() => (button.ariaDisabled = null), 2000);
       const given = {};
       for (const field of button.closest("details")?.querySelectorAll("[data-give]") || []) given[field.dataset.give] = field.value;
       trigger("click", { ...given, do: button.dataset.do, id: button.closest("[data-id]")?.dataset.id });
-      button.disabled = true; // until it is answered: what is pressed twice is meant once
-      setTimeout(() => (button.disabled = false), 2000);
       const asked = button.closest("details.ask");
       if (button.dataset.do === "report") reported = asked;
       else if (asked) asked.open = false;
