@@ -14,9 +14,10 @@ import re
 import sys
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
-PREVIEW_REST = 1.0  # as in the script
+PREVIEW_REST, WAITING_REST = 1.0, 10.0  # as in the script
 KEEP_ALIVE = 60.0  # seconds, within those after which the server hangs up
 STATE = re.compile(rb'event: state\ndata: [^\n]*"status": "(\w+)"')
 CARD = re.compile(r'data-id="(\w+)" data-status="(\w+)"')
@@ -29,19 +30,16 @@ class Browser:
 
     def __init__(self, port: int, config: dict[str, Any], number: int) -> None:
         self.port, self.session = port, f"bench{number:06}"
-        board = next(part["id"] for part in config["components"] if part["props"].get("elem_id") == "board")
         calls = {tuple(target): call["id"] for call in config["dependencies"] for target in call["targets"]}
-        self._look = {"fn_index": calls[board, "tick"], "trigger_id": board, "event_data": {}}
         load = next(target for target in calls if target[1] == "load")
         self._load = {"fn_index": calls[load], "trigger_id": load[0], "event_data": None}
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter, float]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._cards: dict[str, str] = {}  # on the board, the newest first, by where they stand
         self._waited: set[str] = set()  # of these, those that are shown as on their way
-        self._made: dict[str, str] = {}
         self._shown: dict[str, float] = {}  # when previews were asked for
-        self._seen: set[str] = set()  # whose preview has come
         self._listens: str | None = None
+        self._soon = asyncio.Event()
         self._broken = False
         self.events, self.broke = 0, list[str]()
 
@@ -49,7 +47,10 @@ class Browser:
         """Stay at the page."""
         while True:
             rest = await self._tick()
-            await asyncio.sleep(rest)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._soon.wait(), rest)
+                await asyncio.sleep(0.1)
+            self._soon.clear()
 
     async def come(self) -> None:
         """Get the board, as the page does when it is loaded."""
@@ -57,25 +58,23 @@ class Browser:
 
     async def _tick(self) -> float:
         on_way = [id for id, status in self._cards.items() if status in ON_ITS_WAY]
-        rest, look = 1.0, False
+        rest, renewed = WAITING_REST, False
         if not self._broken and self._listens is None:
-            running = next((id for id in on_way if self._cards[id] == "in_progress"), None)
+            running = next((id for id in on_way if self._cards[id] == "in_progress"), on_way[-1] if on_way else None)
             if running:
                 self._listens = running
                 self._spawn(self._hear(running))
         for id in on_way:
-            if self._listens == id:
+            if self._listens == id and self._cards[id] == "in_progress":
                 continue
-            again = await self._ask(id)
-            if not again:
-                look = True
-                break
-            rest = max(rest, min(again, 5.0))
+            rest = min(rest, await self._ask(id))
         self._broken = False
-        if look or any(self._cards[id] not in ON_ITS_WAY for id in self._waited):
-            await self._render(self._look)
-            return 0.0
-        return rest
+        for id in [id for id in self._waited if self._cards[id] not in ON_ITS_WAY]:
+            _, card = await self._get(f"{PAGE}/card/{id}")
+            self._waited.discard(id)
+            self._show(id, card.decode())
+            renewed = True
+        return 1.0 if renewed else rest
 
     async def _ask(self, id: str) -> float:
         head, body = await self._get(f"/v1/videos/{id}")
@@ -83,17 +82,19 @@ class Browser:
         if self._cards[id] == "in_progress":
             self._preview(id)
         pace = re.search(rb"openai-poll-after-ms: (\d+)", head)
-        return int(pace[1]) / 1000 if pace and self._cards[id] in ON_ITS_WAY else 0.0
+        return WAITING_REST if self._cards[id] == "queued" else min(int(pace[1]) / 1000 if pace else 1.0, 5.0)
 
     async def _hear(self, id: str) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        writer.write(self._head("GET", f"/v1/videos/{id}/events", "Accept: text/event-stream\r\nConnection: close\r\n"))
+        writer.write(
+            self._head("GET", f"/v1/videos/{id}/events?pictures=true", "Accept: text/event-stream\r\nConnection: close\r\n")
+        )
         while said := await reader.read(2**16):
             self.events += said.count(b"event: ")
-            if b"event: preview" in said:
-                self._preview(id)
-            if b"event: state" in said:
-                self._cards[id] = STATE.findall(said)[-1].decode()
+            if found := STATE.findall(said):
+                self._cards[id] = found[-1].decode()
+                if self._cards[id] not in ON_ITS_WAY:
+                    self._soon.set()
         writer.close()
         self._listens, self._broken = None, True
 
@@ -103,31 +104,25 @@ class Browser:
             self._spawn(self._picture(id))
 
     async def _picture(self, id: str) -> None:
-        head, _ = await self._get(f"/v1/videos/{id}/content?variant=preview&at={time.time_ns() // 10**6}")
-        if b" 200 " in head[:16]:
-            self._seen.add(id)
+        await self._get(f"/v1/videos/{id}/content?variant=preview&at={time.time_ns() // 10**6}")
 
     async def _render(self, call: dict[str, Any]) -> None:
-        """Have the board made anew, and fetch what is on it that was not there before."""
+        """Have the board made, and fetch what is on it."""
         await self._get(f"{PAGE}/gradio_api/queue/join?", {"data": [], **call, "session_hash": self.session})
         _, body = await self._get(f"{PAGE}/gradio_api/queue/data?session_hash={self.session}", close=True)
         done = next(line for line in body.splitlines() if b"process_completed" in line)
         cards = json.loads(done.partition(b"data: ")[2])["output"]["data"][1].split("<article ")[1:]
         self._cards = {}
         for html in cards:
-            id, status = CARD.search(html).groups()  # type: ignore[union-attr]
-            fresh = self._made.get(id) != html
-            self._cards[id], self._made[id] = status, html
-            if fresh:
-                self._seen.discard(id)
-                self._shown.pop(id, None)
-            if "<video" in html:
-                self._spawn(self._fetch(f"/v1/videos/{id}/content?variant=thumbnail"))
-                if fresh:
-                    self._spawn(self._fetch(f"/v1/videos/{id}/content", "Range: bytes=0-\r\n"))
-            elif id not in self._seen:
-                self._preview(id)
+            id, self._cards[id] = CARD.search(html).groups()  # type: ignore[union-attr]
+            self._show(id, html)
         self._waited = {id for id, status in self._cards.items() if status in ON_ITS_WAY}
+
+    def _show(self, id: str, html: str) -> None:
+        """Fetch what a browser fetches for a card."""
+        if "<video" in html:
+            self._spawn(self._fetch(f"/v1/videos/{id}/content?variant=thumbnail"))
+            self._spawn(self._fetch(f"/v1/videos/{id}/content", "Range: bytes=0-\r\n"))
 
     async def _fetch(self, path: str, more: str = "") -> None:
         await self._get(path, more=more)

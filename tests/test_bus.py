@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
+import io
 import json
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from served import Served
 from unstrung.jobs.store import Store
@@ -24,11 +27,11 @@ LONG: Any = {"prompt": "a fox", "size": "640x360", "seconds": "10", "extra_body"
 class Listener:
     """A client of the stream: what it has heard, and how often the line was only kept open."""
 
-    def __init__(self, served: Served, id: str, heard: int = 0) -> None:
+    def __init__(self, served: Served, id: str, heard: int = 0, query: str = "") -> None:
         self.heard: list[tuple[int, str, dict[str, Any]]] = []
         self.kept_open = 0
         self.line = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
-        self.line.request("GET", f"/v1/videos/{id}/events", headers={"Last-Event-ID": str(heard)})
+        self.line.request("GET", f"/v1/videos/{id}/events{query}", headers={"Last-Event-ID": str(heard)})
         self.answer = self.line.getresponse()
         assert self.answer.status == 200 and self.answer.headers["content-type"].startswith("text/event-stream")
 
@@ -51,6 +54,20 @@ class Listener:
         except (OSError, http.client.HTTPException):
             pass  # cut off
         return [number for number, _, _ in self.heard]
+
+
+def test_previews_come_with_their_pictures_where_somebody_asks_for_them(served: Served) -> None:
+    video = served.client.videos.create(**LONG)
+    seeing, plain = Listener(served, video.id, query="?pictures=true"), Listener(served, video.id)
+    seeing.listen()
+    plain.listen()
+    assert [event[:2] for event in seeing.heard] == [event[:2] for event in plain.heard]
+    pictures = [data["picture"] for _, kind, data in seeing.heard if kind == "preview" and "picture" in data]
+    assert pictures and not any("picture" in data for _, _, data in plain.heard)
+    for picture in pictures:
+        kind, _, data = picture.partition(",")
+        assert kind == "data:image/png;base64"
+        assert Image.open(io.BytesIO(base64.b64decode(data))).format == "PNG"
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,17 @@ import json
 import re
 import shutil
 import sqlite3
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from keys import SshKey
+from keys import MinisignKey, SshKey
 from served import Served
 from test_given import picture
+from test_letter import post
 from test_tokens import token, unstrung
 from unstrung.media.codec import read_clip, read_recipe
 from unstrung.studio.texts import ERRORS, LANGUAGES, TEXTS, explain, speaker
@@ -387,6 +389,35 @@ def test_my_clips_are_searched_and_sorted(visit: Callable[..., Visitor]) -> None
     assert " · 10 s · " in first
 
 
+def test_more_clips_than_are_shown_at_first_are_one_press_away(visit: Callable[..., Visitor], studio: Studio) -> None:
+    visitor = visit()
+    for n in range(13):
+        studio.client.videos.create(prompt=f"one of many, {n}", model="echo", size="640x360", seconds="4", extra_body={"fps": 4})
+    visitor.go("clips")
+    visitor.page.get_by_label(visitor.say("search")).fill("one of many")
+    clips = visitor.page.locator("#clips article")
+    more = visitor.page.locator("#clips").get_by_role("button", name=visitor.say("load_more"))
+    more.click()
+    visitor.page.wait_for_function("document.querySelectorAll('#clips article').length === 13")
+    assert not more.count()
+    assert len({card.locator("h2").inner_text() for card in clips.all()}) == 13
+
+
+def test_two_tabs_show_the_same(visit: Callable[..., Visitor]) -> None:
+    one = visit()
+    two = one.context.new_page()
+    two.goto(one.page.url)
+    two.locator("#generate").wait_for()
+    card = one.ask("2 × 21", **SLOW)
+    id = card.get_attribute("data-id")
+    two.reload()
+    there = two.locator(f"#board article[data-id='{id}']")
+    there.locator("img[data-src]").wait_for(state="visible", timeout=PATIENCE)
+    there.get_by_role("button", name=one.say("cancel"), exact=True).click()
+    for tab in (card, there):
+        tab.get_by_text(one.say("canceled")).wait_for()
+
+
 def test_a_film_that_plays_goes_on_while_others_come(visit: Callable[..., Visitor]) -> None:
     visitor = visit()
     page = visitor.page
@@ -705,7 +736,15 @@ def test_the_queue_shows_how_long_others_wait_and_not_their_words(browser: Any, 
     unstrung(guarded.studio.folder, "jobs", "pause")
     bob.page.get_by_role("button", name=bob.say("refresh")).click()
     bob.said("queue_paused")
+    bob.go("make")
+    own = bob.ask("waits for the host", Model="echo")
+    bob.go("queue")
+    waits = bob.card(own.get_attribute("data-id"), "#waiting")
+    waits.get_by_text(re.compile(re.escape(bob.say("nobody")))).wait_for()
     unstrung(guarded.studio.folder, "jobs", "resume")
+    bob.finished(waits)
+    bob.page.get_by_role("button", name=bob.say("refresh")).click()
+    bob.said("queue_mine_none")
     ada.leave()
     bob.leave()
 
@@ -807,6 +846,56 @@ def test_the_letter_is_signed_and_the_proof_can_be_checked(
     exported.write_text(exported.read_text().replace("Ann", "Eve"))
     assert unstrung(tmp_path, "letter", "check", str(exported)).returncode == 2
     visitor.leave()
+
+
+def test_the_letter_is_signed_by_a_minisign_key_and_by_mail(
+    browser: Any, tmp_path: Path, open_studio: Callable[..., Studio]
+) -> None:
+    (tmp_path / "letter.md").write_text("# We are not your puppets\n")
+    with post() as mailbox:
+        mail = f"smtp://127.0.0.1:{mailbox.port}?from=letter@example.net"
+        studio = open_studio(tmp_path / "data", "--letter", str(tmp_path / "letter.md"), "--letter-mail", mail)
+        visitor = Visitor(browser, studio).come()
+        page, say = visitor.page, visitor.say
+        visitor.go("letter")
+        assert not page.get_by_label(say("kind_page")).count(), "this host asks no pages"
+        visitor.field(say("letter_name")).fill("Min")
+        page.get_by_label(say("kind_minisign")).check()
+        page.locator("#begin").click()
+        statement = page.locator("#todo pre").first.inner_text()
+        key = MinisignKey()
+        visitor.field(say("letter_signature")).fill(key.sign(statement))
+        visitor.field(say("letter_key")).fill(MinisignKey().public)
+        page.locator("#prove").click()
+        page.get_by_text(explain("en", "bad_proof")).wait_for()
+        visitor.field(say("letter_key")).fill(key.public)
+        page.locator("#prove").click()
+        page.get_by_text(say("letter_done", n=1)).wait_for()
+        visitor.field(say("letter_name")).fill("Cat")
+        page.get_by_label(say("kind_mail")).check()
+        visitor.field(say("letter_address")).fill("cat@example.org")
+        page.locator("#begin").click()
+        visitor.said("letter_mailed")
+        visitor.field(say("letter_code")).fill(str(10**8 + int(mailbox.code) + 1)[1:])
+        page.locator("#prove").click()
+        page.get_by_text(explain("en", "bad_proof")).wait_for()
+        visitor.field(say("letter_code")).fill(mailbox.code)
+        page.locator("#prove").click()
+        page.get_by_text(say("letter_done", n=2)).wait_for()
+        rows = page.locator(".signers li").all_inner_texts()
+        assert len(rows) == 2 and "c…@example.org" in rows[0] and say("proven_host") in rows[0]
+        assert "Min" in rows[1] and say("proven_key") in rows[1]
+        visitor.leave()
+
+
+def test_only_the_pages_that_a_host_names_may_show_this_one(tmp_path: Path, open_studio: Callable[..., Studio]) -> None:
+    studio = open_studio(tmp_path, "--guests", "--framed-by", "https://example.org")
+    with urllib.request.urlopen(f"http://127.0.0.1:{studio.port}/studio/en/") as page:
+        assert page.headers["content-security-policy"].endswith("frame-ancestors https://example.org")
+        assert page.headers["set-cookie"].endswith("SameSite=None; Secure; Partitioned")
+    for origin in ("http://example.org", "https://example.org/page", "*"):
+        refused = unstrung(tmp_path, "studio", "--no-browser", "--guests", "--framed-by", origin)
+        assert refused.returncode == 2 and f"framed-by is '{origin}'" in refused.stderr
 
 
 def test_guests_have_their_own_and_no_more_than_they_may(

@@ -65,7 +65,7 @@ class Desk:
     _forecasting: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.bus, self._secret = Bus(self.store), self.store.secret()
+        self.bus, self._secret = Bus(self.store, self.folder / "previews"), self.store.secret()
 
     def asker(self, scope: str) -> Any:
         """Return what a route takes as its caller: somebody who has this scope."""

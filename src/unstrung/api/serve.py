@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
@@ -128,6 +129,9 @@ def serve(
     staff.start()
     sender.start()
     driver.start()
+    # what lives as long as the server is never looked through again for what can go: a tenth of what a busy page costs
+    gc.collect()
+    gc.freeze()
     try:
         # uvicorn stops at a signal, and then sends it once more to whoever listened before: that is nobody's business here
         with asked_to_stop():

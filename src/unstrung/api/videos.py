@@ -185,9 +185,10 @@ def _add_extras(app: FastAPI, desk: Desk) -> None:
     def stream_events(
         video_id: Id,
         last_event_id: Annotated[int, Header(ge=0, le=2**31 - 1, description="The last one that was heard.")] = 0,
+        pictures: Annotated[bool, Query(description="With a preview, its picture too, as a data: address.")] = False,
         caller: Caller = reads,
     ) -> StreamingResponse:
         """Hear what happens to a video until it ends, from the beginning or from where one was cut off."""
         desk.store.get(video_id, caller.sees, or_public=True)
-        told = desk.bus.stream(video_id, last_event_id, lambda: desk.door.holds(caller))
+        told = desk.bus.stream(video_id, last_event_id, lambda: desk.door.holds(caller), pictures)
         return StreamingResponse(told, media_type="text/event-stream")

@@ -29,7 +29,8 @@ class Cards:
         if not shown:
             return f'<p class="empty">{escape(empty)}</p>' if empty else ""
         cards = "".join(self.card(job, clip, mine) for job, clip in shown)
-        return f'<div class="cards">{cards}</div>{more}'
+        # no two boards are the same to the framework: the page may show later cards than those that it was told of last
+        return f'<div class="cards" data-at="{time.time_ns()}">{cards}</div>{more}'
 
     def card(self, job: Job, clip: StoredClip | None, mine: bool = True) -> str:
         """Return one video: what there is to see of it, what it was asked for with, where it stands, and what can be done."""

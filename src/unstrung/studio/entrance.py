@@ -18,9 +18,10 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unstrung.api.body import BODY, MOST_BYTES, Fields
-from unstrung.api.callers import COOKIE, Denied, TooMany, address_of
+from unstrung.api.callers import COOKIE, Caller, Denied, TooMany, address_of
 from unstrung.api.desk import Desk
 from unstrung.api.watch import PAGE
+from unstrung.errors import UnstrungError
 from unstrung.studio.page import Page
 from unstrung.studio.texts import LANGUAGES, TEXTS, explain, speaker
 
@@ -31,6 +32,7 @@ NEW_GUESTS_A_MINUTE = 120  # from one address, which may be that of a web server
 # of all that the framework answers, what the page needs; the rest is not there
 CLOSED = ("/", "/config")  # for whom nobody knows: what the page is made of
 LASTING = ("/assets/", "/static/", "/theme.css")  # the same for everybody
+CARD = "/card/"  # before a video's id
 EVENTS = ("/gradio_api/queue/join", "/gradio_api/queue/data", "/gradio_api/heartbeat/", "/gradio_api/startup-events",
           "/gradio_api/reset", "/gradio_api/cancel")  # fmt: skip
 
@@ -39,24 +41,24 @@ def mount(app: FastAPI) -> None:
     """Add the page, in each of its languages, to the API's application."""
     desk: Desk = app.state.desk
     theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-    for language in LANGUAGES:
+    pages = {f"{PAGE}/{language}": Page(desk, language, app.state.letterbox) for language in LANGUAGES}
+    for path, page in pages.items():
         gr.mount_gradio_app(
-            app, Page(desk, language, app.state.letterbox).build(), path=f"{PAGE}/{language}", theme=theme,
-            css=(LOOK / "look.css").read_text(),
-            head=_head(language), footer_links=[], run_history=False, enable_monitoring=False, show_error=False, ssr_mode=False,
-            mcp_server=False, pwa=False,
+            app, page.build(), path=path, theme=theme, css=(LOOK / "look.css").read_text(), head=_head(page.language),
+            footer_links=[], run_history=False, enable_monitoring=False, show_error=False, ssr_mode=False, mcp_server=False,
+            pwa=False,
         )  # fmt: skip
     for route in app.routes:
         if isinstance(route, Mount) and route.path.startswith(PAGE):
-            route.app = Entrance(route.app, desk, route.path.removeprefix(f"{PAGE}/"))
+            route.app = Entrance(route.app, pages[route.path])
     _add_doors(app, desk)
 
 
 class Entrance:
     """Stands before the page in one language: lets in whoever may come in, and answers nothing that the page does not need."""
 
-    def __init__(self, app: ASGIApp, desk: Desk, language: str) -> None:
-        self.app, self.desk, self.language = app, desk, language
+    def __init__(self, app: ASGIApp, page: Page) -> None:
+        self.app, self.page, self.desk, self.language = app, page, page.desk, page.language
         self.route = SimpleNamespace(path=PAGE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,10 +73,12 @@ class Entrance:
             return await PlainTextResponse("Too large, or of no length", 413)(scope, receive, send)
         if path.startswith(LASTING):
             headers["cache-control"] = "public, max-age=3600"
-        elif path in CLOSED or path.startswith(EVENTS):
-            refused = await run_in_threadpool(self._admit, request, path, headers)
-            if refused is not None:
-                return await refused(scope, receive, send)
+        elif path in CLOSED or path.startswith((CARD, *EVENTS)):
+            answer = await run_in_threadpool(self._admit, request, path, headers)
+            if answer is not None:
+                await answer(scope, receive, send)
+                scope["route"] = self.route
+                return
         else:
             return await PlainTextResponse("Not found", 404)(scope, receive, send)
 
@@ -89,7 +93,7 @@ class Entrance:
         scope["route"] = self.route  # what is seen of it: that the page was asked for, not which of its hundred parts
 
     def _admit(self, request: Request, path: str, headers: dict[str, str]) -> Response | None:
-        """Return what is answered instead, if anything; a new guest gets a pass with the page."""
+        """Return what is answered without the framework, if anything; a new guest gets a pass with the page."""
         door = self.desk.door
         try:
             request.state.caller = door.know(request.cookies.get(COOKIE, ""), address_of(request), paced=False)
@@ -101,7 +105,16 @@ class Entrance:
             if door.rates.take(f"guest {address_of(request)}", NEW_GUESTS_A_MINUTE):
                 return PlainTextResponse(explain(self.language, "rate_limited"), 429)
             headers["set-cookie"] = cookie(self.desk, door.guests.welcome(), A_YEAR)
+        if path.startswith(CARD):
+            return self._card(path.removeprefix(CARD), request.state.caller, headers)
         return None
+
+    def _card(self, id: str, caller: Caller, headers: dict[str, str]) -> Response:
+        """Return one of somebody's videos as it is now. Asked through the framework, it took six times as long."""
+        try:
+            return HTMLResponse(self.page.card(caller, id), headers=headers)
+        except UnstrungError as error:
+            return PlainTextResponse(explain(self.language, error.code), 404, headers)
 
 
 def cookie(desk: Desk, value: str, seconds: int) -> str:

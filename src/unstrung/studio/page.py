@@ -95,6 +95,11 @@ class Page:
         blocks._queue.sleep_when_free, blocks._queue.progress_update_sleep_when_free = IDLE, 0.5
         return blocks
 
+    def card(self, caller: Caller, id: str) -> str:
+        """Return one of somebody's videos as it is now; raise `UnstrungError` where there is none."""
+        visit = Visit(self.desk, _own(caller), self.cards)
+        return self.cards.card(*visit.shown([self.desk.store.get(id, visit.caller.sees)])[0])
+
     def _head(self) -> str:
         here = self.language
         links = "".join(
@@ -148,7 +153,6 @@ class Page:
 
         self.on([go.click, prompt.submit], make, controls.all(), [said, board], again="once")
         self.on([board.click], act, [], [*fill, board])
-        self.on([board.tick], lambda visit, _: (gr.skip(), visit.board()), [], [said, board])
         self.on([blocks.load], lambda visit, _: ("", visit.board(), self._leave(visit)), [], [said, board, leave])
         shown = [said, controls["expanded"], controls["expanded_of"]]
         asked = [expand, prompt, model, controls["expanded_of"]]
@@ -188,7 +192,6 @@ class Page:
 
         self.on([tab.select, search.change, sort.input], look, asked, [said, board, reports], again="always_last")
         self.on([board.click], act, asked, [said, board, reports, count, *fill])
-        self.on([board.tick], lambda *now: (gr.skip(), look(*now)[1]), asked, [said, board])
 
     def _queue(self, tab: gr.Tab, fill: list[Any]) -> None:
         say = self.say
@@ -208,7 +211,6 @@ class Page:
 
         self.on([tab.select, again.click], look, [], [said, board])
         self.on([board.click], act, [], [said, board, *fill])
-        self.on([board.tick], lambda *now: (gr.skip(), look(*now)[1]), [], [said, board])
 
     def _gallery(self, tab: gr.Tab, fill: list[Any]) -> None:
         say = self.say
@@ -324,11 +326,16 @@ class Page:
         asked = request.request
         assert asked is not None
         found = self.desk.door.know(asked.cookies.get(COOKIE, ""), address_of(asked), paced=paced)
-        return replace(found, sees=found.owner)  # who may steer everybody's films does so elsewhere: here are one's own
+        return _own(found)
 
     def _why(self, error: UnstrungError) -> str:
         able = error.message.rpartition("These do: ")[2].rstrip(".") if "These do: " in error.message else "–"
         return escape(explain(self.language, error.code, error.field, able=able))
+
+
+def _own(caller: Caller) -> Caller:
+    """Return who is at the page: whoever may steer everybody's films does so elsewhere, here are one's own."""
+    return replace(caller, sees=caller.owner)
 
 
 def _said() -> gr.HTML:
@@ -337,7 +344,7 @@ def _said() -> gr.HTML:
 
 
 def _board(id: str) -> gr.HTML:
-    """Return where videos are shown. A click is a button's; a tick asks for what is new, of nothing but the board."""
+    """Return where videos are shown. A click is a button's; a video that has ended the script asks for itself."""
     return gr.HTML(
         "",
         elem_id=id,

@@ -8,6 +8,7 @@ Object.defineProperty(navigator, "languages", { get: () => [UNSTRUNG.language] }
 window.unstrung = (() => {
   const MOST_PICTURE = 14e6; // bytes: the server takes 20 million letters of base64
   const PREVIEW_REST = 1000; // ms between two previews of one video
+  const WAITING_REST = 10000; // ms between two questions of how long one still waits: that the wait is over, a stream says
 
   let ahead = 0; // ms that the server's clock is ahead of this one
   let reported = null; // what holds the report that was sent last
@@ -70,29 +71,36 @@ window.unstrung = (() => {
     if (!picture || Date.now() - (picture.shownAt || 0) < PREVIEW_REST) return;
     picture.shownAt = Date.now();
     const next = new Image();
-    next.onload = () => {
-      picture.src = next.src;
-      picture.hidden = false;
-      const blank = card.querySelector(".blank");
-      if (blank) blank.remove();
-    };
+    next.onload = () => show(card, next.src);
     next.src = `${picture.dataset.src}&at=${Date.now()}`;
   }
 
-  // Ask how far a video is; return in how many ms it is worth asking again, or 0 where it has ended.
+  function show(card, source) {
+    const picture = card.querySelector("img[data-src]");
+    if (!picture) return;
+    picture.src = source;
+    picture.hidden = false;
+    card.querySelector(".blank")?.remove();
+  }
+
+  // Ask how far a video is; return in how many ms it is worth asking again.
   async function ask(card) {
     const answer = await fetch(`/v1/videos/${card.dataset.id}`);
     if (answer.headers.get("date")) ahead = Date.parse(answer.headers.get("date")) - Date.now();
     if (answer.status === 401) return signedOut();
-    if (!answer.ok) return answer.status === 429 || answer.status >= 500 ? 3000 : 0;
+    if (answer.status === 404) card.dataset.status = "gone";
+    if (!answer.ok) return 3000;
     const video = await answer.json();
     card.dataset.status = video.unstrung.status;
-    if (video.status === "queued") wait(card, video.unstrung);
-    else if (video.status === "in_progress") {
+    if (video.status === "queued") {
+      wait(card, video.unstrung);
+      return WAITING_REST;
+    }
+    if (video.status === "in_progress") {
       if (!card.dataset.at) card.dataset.at = (Date.now() + ahead) / 1000;
       advance(card, video.progress);
       preview(card);
-    } else return 0;
+    }
     return Math.min(Number(answer.headers.get("openai-poll-after-ms")) || 1000, 5000);
   }
 
@@ -101,16 +109,29 @@ window.unstrung = (() => {
   // What a card is, without what the script itself keeps up to date.
   const bare = (card) => card.outerHTML.replace(/ data-at="[^"]*"| aria-valuenow="\d+"|width: \d+%/g, "");
 
-  // Put new cards in place of those that have changed. The others are not even moved, or a film that plays would begin anew.
-  function patch(place, html) {
-    const fresh = document.createElement("template");
-    fresh.innerHTML = html;
+  // Change what is in a place; whoever stood with the keyboard on something that is gone is put on what is nearest to it.
+  function change(place, how) {
     const focused = place.contains(document.activeElement) ? document.activeElement : null;
     const held = focused && [focused.closest("[data-id]")?.dataset.id, focused.dataset.do];
-    const [grid, wanted] = [place, fresh.content].map((within) => within.querySelector(".cards"));
+    how();
+    if (!focused || focused.isConnected || !held[0]) return;
+    const card = place.querySelector(`[data-id="${CSS.escape(held[0])}"]`);
+    (card?.querySelector(`[data-do="${held[1]}"]`) || card?.querySelector(".acts .act") || card?.querySelector("summary"))?.focus();
+  }
+
+  function cardsIn(html) {
+    const fresh = document.createElement("template");
+    fresh.innerHTML = html;
     for (const card of fresh.content.querySelectorAll("article[data-id]")) card.made = bare(card);
+    return fresh.content;
+  }
+
+  // Put new cards in place of those that have changed. The others are not even moved, or a film that plays would begin anew.
+  function patch(place, html) {
+    const fresh = cardsIn(html);
+    const [grid, wanted] = [place, fresh].map((within) => within.querySelector(".cards"));
     if (grid && wanted) {
-      const nodes = [...fresh.content.childNodes];
+      const nodes = [...fresh.childNodes];
       const middle = nodes.indexOf(wanted);
       for (const node of [...place.childNodes]) if (node !== grid) node.remove();
       grid.before(...nodes.slice(0, middle));
@@ -123,15 +144,29 @@ window.unstrung = (() => {
         if (card === next) next = next.nextElementSibling;
         else grid.insertBefore(card, next);
       }
-    } else place.replaceChildren(fresh.content);
-    if (focused && !focused.isConnected && held[0]) {
-      const card = place.querySelector(`[data-id="${CSS.escape(held[0])}"]`);
-      (card?.querySelector(`[data-do="${held[1]}"]`) || card?.querySelector(".acts .act") || card?.querySelector("summary"))?.focus();
-    }
+    } else place.replaceChildren(fresh);
+    previews(place);
+  }
+
+  function previews(place) {
     for (const card of place.querySelectorAll("article[data-status=in_progress], article[data-status=canceled]")) {
       if (card.dataset.at && card.querySelector("img[data-src][hidden]")) preview(card);
     }
   }
+
+  // Put a card in place of one whose video has ended, or take it away where that is gone.
+  async function renew(card) {
+    const answer = await fetch(`card/${card.dataset.id}`);
+    if (answer.status === 401) return void signedOut();
+    if (!answer.ok && answer.status !== 404) throw new Error(answer.statusText);
+    const fresh = answer.ok ? [...cardsIn(await answer.text()).children] : [];
+    const place = card.parentElement;
+    if (!place) return; // something else has put another there meanwhile
+    change(place, () => card.replaceWith(...fresh));
+    previews(place);
+  }
+
+  const ON_ITS_WAY = ["queued", "in_progress"];
 
   function board(element, props, trigger, watch) {
     let stream = null;
@@ -140,23 +175,26 @@ window.unstrung = (() => {
     let turn = 0; // of ticks: one that another has overtaken does nothing more
     const place = () => element.querySelector(".board");
     const seen = () => !document.hidden && element.offsetParent !== null;
-    const look = () => trigger("tick", {});
 
     function hear(card) {
       if (stream && stream.card === card) return;
       if (stream) stream.close();
       stream = null;
       if (!card) return;
-      stream = new EventSource(`/v1/videos/${card.dataset.id}/events`);
+      stream = new EventSource(`/v1/videos/${card.dataset.id}/events?pictures=true`);
       stream.card = card;
       let began = 0;
       stream.addEventListener("progress", (event) => advance(card, JSON.parse(event.data).progress, began));
-      stream.addEventListener("preview", () => preview(card));
+      stream.addEventListener("preview", (event) => {
+        const { picture } = JSON.parse(event.data);
+        if (picture) show(card, picture);
+      });
       stream.addEventListener("state", (event) => {
         const said = JSON.parse(event.data);
         card.dataset.status = said.status;
         if (said.status === "in_progress") advance(card, 0, (began = said.at));
         else if (said.status === "queued") began = 0;
+        else soon();
       });
       stream.onerror = () => {
         hear(null);
@@ -164,30 +202,39 @@ window.unstrung = (() => {
       };
     }
 
+    function soon() {
+      clearTimeout(timer);
+      timer = setTimeout(tick, 100);
+    }
+
     async function tick() {
       clearTimeout(timer);
       const mine = ++turn;
-      let rest = 1000;
+      let rest = WAITING_REST;
+      let renewed = false;
       const cards = seen() ? [...element.querySelectorAll("article[data-status=queued], article[data-status=in_progress]")] : [];
       try {
-        hear(broken ? null : cards.find((card) => card.dataset.status === "in_progress"));
+        const running = (card) => card.dataset.status === "in_progress";
+        hear(broken ? null : cards.find(running) || cards.at(-1)); // the newest stand first
         for (const card of cards) {
-          if (stream && stream.card === card) continue;
+          if (stream && stream.card === card && running(card)) continue;
           const next = await ask(card);
           if (mine !== turn) return;
-          if (!next) {
-            look();
-            break;
-          }
-          rest = Math.max(rest, next);
+          rest = Math.min(rest, next);
         }
         broken = false;
+        for (const bar of seen() ? element.querySelectorAll("article .bar") : []) {
+          const card = bar.closest("article");
+          if (ON_ITS_WAY.includes(card.dataset.status)) continue;
+          await renew(card);
+          if (mine !== turn) return;
+          renewed = true; // it is another's turn now
+        }
       } catch {
         cards.forEach((card) => tell(card, say("lost")));
       }
       if (mine !== turn) return;
-      if (seen() && [...element.querySelectorAll("article .bar")].some((bar) => !["queued", "in_progress"].includes(bar.closest("article").dataset.status))) look();
-      timer = setTimeout(tick, rest);
+      timer = setTimeout(tick, renewed ? 1000 : rest);
     }
 
     element.addEventListener("click", (event) => {
@@ -211,7 +258,7 @@ window.unstrung = (() => {
     });
     document.addEventListener("visibilitychange", tick);
     watch("value", () => {
-      patch(place(), props.value || "");
+      change(place(), () => patch(place(), props.value || ""));
       tick();
     });
     patch(place(), props.value || "");
