@@ -1,0 +1,254 @@
+"""The open video models that diffusers can run, as data: a row for each family, and in it one for each set of weights.
+
+Everything else is shared: `adapter.py` runs any of them, `memory.py` says what each needs. Facts are of each model's own page and
+of the pipelines as installed; what was measured is in docs/log.md. A new family is a row here and a tiny pipeline in its test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+T5_XXL, UMT5_XXL, QWEN_7B = 4.76, 5.68, 8.29  # billions of weights of what reads the prompt
+FLOW = MappingProxyType({"euler": "FlowMatchEulerDiscreteScheduler"})
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a task is done: by which of diffusers' pipelines, and by which rule of `given.py` it takes what is given."""
+
+    pipeline: str
+    takes: str = "nothing"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One published set of weights: what it does, what it was made for, and how large it is."""
+
+    id: str
+    repo_id: str
+    license: str
+    summary: str
+    tasks: tuple[str, ...]
+    billions: Mapping[str, float]  # of weights, by the pipeline's component
+    width: int  # of the transformer's states
+    size: tuple[int, int]  # in pixels, width and height, that it is best at
+    fps: int
+    seconds: float
+    max_frames: int
+    steps: int
+    guidance: float
+    draft_steps: int
+    variant: str | None = None  # of the files, where there are several
+    arguments: Mapping[str, Any] = field(default_factory=lambda: NOTHING)  # for the pipeline, beside what is asked for
+    options: Mapping[str, tuple[Any, str]] = field(default_factory=lambda: NOTHING)  # arguments that people may set: default, meaning
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the models of a family share. Frames come in `frame_stride` x n + `frame_offset`; `latent` is channels, frames, pixels."""
+
+    id: str
+    ways: Mapping[str, Way]  # by task
+    size_multiple: int
+    frame_stride: int
+    frame_offset: int
+    latent: tuple[int, int, int]  # channels of a latent, and how many frames and pixels (a side) one stands for
+    patch: tuple[int, int]  # how many latent frames and places (a side) one token stands for
+    layout: str  # of latents in the pipeline: "bcthw", "btchw", "bthwc" or "packed"
+    text_tokens: int
+    weights: tuple[Weights, ...]
+    frames: str = "num_frames"  # the names of the pipeline's arguments
+    fps: str | None = None  # None where the model knows one rate only
+    guidance: str | None = "guidance_scale"  # None: by a guider
+    float32: tuple[str, ...] = ()  # components that lose too much in bfloat16
+    samplers: Mapping[str, str] = field(default_factory=lambda: FLOW)  # diffusers' schedulers, by our names
+    arguments: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+
+
+TEXT, IMAGE, FIRST_LAST, KEYFRAMES = "text-to-video", "image-to-video", "first-last-frame", "keyframes"
+VIDEO, EXTEND, CONTROL = "video-to-video", "video-extension", "control"
+
+COGVIDEOX = Family(
+    "cogvideox",
+    ways={
+        TEXT: Way("CogVideoXPipeline"),
+        IMAGE: Way("CogVideoXImageToVideoPipeline", "image"),
+        VIDEO: Way("CogVideoXVideoToVideoPipeline", "video"),
+    },
+    size_multiple=16, frame_stride=4, frame_offset=1, latent=(16, 4, 8), patch=(1, 2), layout="btchw", text_tokens=226,
+    samplers={"ddim": "CogVideoXDDIMScheduler", "dpm": "CogVideoXDPMScheduler"},
+    weights=(
+        Weights(
+            "cogvideox-2b", "THUDM/CogVideoX-2b", "Apache-2.0", "Zhipu's small one, of 2024: free for any use.",
+            (TEXT, VIDEO), {"transformer": 1.69, "text_encoder": T5_XXL, "vae": 0.22}, 1920,
+            size=(720, 480), fps=8, seconds=6.0, max_frames=49, steps=50, guidance=6.0, draft_steps=20,
+        ),
+        Weights(
+            "cogvideox-5b", "THUDM/CogVideoX-5b", "CogVideoX", "Zhipu's larger one, of 2024.",
+            (TEXT, VIDEO), {"transformer": 5.57, "text_encoder": T5_XXL, "vae": 0.22}, 3072,
+            size=(720, 480), fps=8, seconds=6.0, max_frames=49, steps=50, guidance=6.0, draft_steps=20,
+        ),
+        Weights(
+            "cogvideox-5b-i2v", "THUDM/CogVideoX-5b-I2V", "CogVideoX", "The same, from a picture.",
+            (IMAGE,), {"transformer": 5.57, "text_encoder": T5_XXL, "vae": 0.22}, 3072,
+            size=(720, 480), fps=8, seconds=6.0, max_frames=49, steps=50, guidance=6.0, draft_steps=20,
+        ),
+        Weights(
+            "cogvideox1.5-5b", "THUDM/CogVideoX1.5-5B", "CogVideoX", "Larger pictures, twice as many a second.",
+            (TEXT, VIDEO), {"transformer": 5.57, "text_encoder": T5_XXL, "vae": 0.22}, 3072,
+            size=(1360, 768), fps=16, seconds=5.0, max_frames=161, steps=50, guidance=6.0, draft_steps=20,
+        ),
+        Weights(
+            "cogvideox1.5-5b-i2v", "THUDM/CogVideoX1.5-5B-I2V", "CogVideoX", "The same, from a picture.",
+            (IMAGE,), {"transformer": 5.57, "text_encoder": T5_XXL, "vae": 0.22}, 3072,
+            size=(1360, 768), fps=16, seconds=5.0, max_frames=161, steps=50, guidance=6.0, draft_steps=20,
+        ),
+    ),
+)  # fmt: skip
+
+MOCHI = Family(
+    "mochi",
+    ways={TEXT: Way("MochiPipeline")},
+    size_multiple=16, frame_stride=6, frame_offset=1, latent=(12, 6, 8), patch=(1, 2), layout="bcthw", text_tokens=256,
+    weights=(
+        Weights(
+            "mochi-1", "genmo/mochi-1-preview", "Apache-2.0", "Genmo's, of 2024: lively motion, free for any use.",
+            (TEXT,), {"transformer": 10.03, "text_encoder": T5_XXL, "vae": 0.46}, 3072,
+            size=(848, 480), fps=30, seconds=5.0, max_frames=163, steps=64, guidance=4.5, draft_steps=28, variant="bf16",
+        ),
+    ),
+)  # fmt: skip
+
+_DISTILLED: Mapping[str, Any] = {"guidance": 1.0, "steps": 8, "draft_steps": 5}
+LTX = Family(
+    "ltx",
+    ways={
+        TEXT: Way("LTXPipeline"),
+        IMAGE: Way("LTXImageToVideoPipeline", "image"),
+        FIRST_LAST: Way("LTXConditionPipeline", "conditions"),
+        KEYFRAMES: Way("LTXConditionPipeline", "conditions"),
+        EXTEND: Way("LTXConditionPipeline", "conditions"),
+    },
+    size_multiple=32, frame_stride=8, frame_offset=1, latent=(128, 8, 32), patch=(1, 1), layout="packed", text_tokens=128,
+    fps="frame_rate",
+    weights=(
+        Weights(
+            "ltx-video", "Lightricks/LTX-Video", "see-page", "Lightricks' first, small and quick.",
+            (TEXT, IMAGE), {"transformer": 1.92, "text_encoder": T5_XXL, "vae": 0.42}, 2048,
+            size=(704, 480), fps=24, seconds=5.0, max_frames=257, steps=40, guidance=3.0, draft_steps=20,
+        ),
+        Weights(
+            "ltx-video-0.9.5", "Lightricks/LTX-Video-0.9.5", "LTX-Video-OpenRAIL-M", "Pictures at any frame, and what went before.",
+            (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND), {"transformer": 1.92, "text_encoder": T5_XXL, "vae": 1.25}, 2048,
+            size=(704, 480), fps=24, seconds=5.0, max_frames=257, steps=40, guidance=3.0, draft_steps=20,
+            arguments={"decode_timestep": 0.05, "decode_noise_scale": 0.025},
+        ),
+        Weights(
+            "ltx-video-13b", "Lightricks/LTX-Video-0.9.7-dev", "LTX-Video-OpenRAIL-M", "The large one.",
+            (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND), {"transformer": 13.04, "text_encoder": T5_XXL, "vae": 1.25}, 4096,
+            size=(1216, 704), fps=24, seconds=5.0, max_frames=257, steps=30, guidance=5.0, draft_steps=16,
+            arguments={"decode_timestep": 0.05, "decode_noise_scale": 0.025},
+        ),
+        Weights(
+            "ltx-video-13b-distilled", "Lightricks/LTX-Video-0.9.8-13B-distilled", "LTX-Video-OpenRAIL-M", "The large one, in eight steps.",
+            (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND), {"transformer": 13.04, "text_encoder": T5_XXL, "vae": 1.25}, 4096,
+            size=(1216, 704), fps=24, seconds=5.0, max_frames=257, **_DISTILLED,
+            arguments={"decode_timestep": 0.05, "decode_noise_scale": 0.025},
+        ),
+    ),
+)  # fmt: skip
+
+_WAN_WAYS = {
+    TEXT: Way("WanPipeline"),
+    IMAGE: Way("WanImageToVideoPipeline", "image"),
+    FIRST_LAST: Way("WanImageToVideoPipeline", "first_last"),
+    VIDEO: Way("WanVideoToVideoPipeline", "video"),
+}
+_WAN: Mapping[str, Any] = {"text_tokens": 512, "frame_stride": 4, "frame_offset": 1, "layout": "bcthw", "float32": ("vae",)}
+_WAN_SAMPLERS = {"unipc": "UniPCMultistepScheduler", "euler": "FlowMatchEulerDiscreteScheduler"}
+_WAN_CLIP: Mapping[str, float] = {"text_encoder": UMT5_XXL, "vae": 0.13, "image_encoder": 0.63}
+WAN = Family(
+    "wan",
+    ways=_WAN_WAYS, size_multiple=16, latent=(16, 4, 8), patch=(1, 2), samplers=_WAN_SAMPLERS, **_WAN,
+    weights=(
+        Weights(
+            "wan2.1-1.3b", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "Apache-2.0", "Alibaba's small one: good pictures on a small card.",
+            (TEXT, VIDEO), {"transformer": 1.42, "text_encoder": UMT5_XXL, "vae": 0.13}, 1536,
+            size=(832, 480), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=5.0, draft_steps=20,
+        ),
+        Weights(
+            "wan2.1-14b", "Wan-AI/Wan2.1-T2V-14B-Diffusers", "Apache-2.0", "Alibaba's large one, of early 2025.",
+            (TEXT, VIDEO), {"transformer": 14.29, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
+            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=5.0, draft_steps=20,
+        ),
+        Weights(
+            "wan2.1-i2v-480p", "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", "Apache-2.0", "From a picture, at 480p.",
+            (IMAGE,), {"transformer": 16.4, **_WAN_CLIP}, 5120,
+            size=(832, 480), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=5.0, draft_steps=20,
+        ),
+        Weights(
+            "wan2.1-i2v-720p", "Wan-AI/Wan2.1-I2V-14B-720P-Diffusers", "Apache-2.0", "From a picture, at 720p.",
+            (IMAGE,), {"transformer": 16.4, **_WAN_CLIP}, 5120,
+            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=5.0, draft_steps=20,
+        ),
+        Weights(
+            "wan2.1-flf2v", "Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers", "Apache-2.0", "From a first and a last picture.",
+            (FIRST_LAST,), {"transformer": 16.4, **_WAN_CLIP}, 5120,
+            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=5.5, draft_steps=20,
+        ),
+        Weights(
+            "wan2.2", "Wan-AI/Wan2.2-T2V-A14B-Diffusers", "Apache-2.0", "Two experts of 14 billion, one after the other.",
+            (TEXT,), {"transformer": 14.29, "transformer_2": 14.29, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
+            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=40, guidance=4.0, draft_steps=16,
+            options={"guidance_scale_2": (3.0, "how closely the second expert follows the prompt")},
+        ),
+        Weights(
+            "wan2.2-i2v", "Wan-AI/Wan2.2-I2V-A14B-Diffusers", "Apache-2.0", "The same, from a picture, or a first and a last one.",
+            (IMAGE, FIRST_LAST), {"transformer": 14.29, "transformer_2": 14.29, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
+            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=40, guidance=3.5, draft_steps=16,
+            options={"guidance_scale_2": (3.5, "how closely the second expert follows the prompt")},
+        ),
+    ),
+)  # fmt: skip
+WAN_5B = Family(
+    "wan-5b",
+    ways={TEXT: Way("WanPipeline"), IMAGE: Way("WanImageToVideoPipeline", "image")},
+    size_multiple=32, latent=(48, 4, 16), patch=(1, 2), samplers=_WAN_SAMPLERS, **_WAN,
+    weights=(
+        Weights(
+            "wan2.2-5b", "Wan-AI/Wan2.2-TI2V-5B-Diffusers", "Apache-2.0", "From words or a picture, 720p at 24 fps on one good card.",
+            (TEXT, IMAGE), {"transformer": 5.0, "text_encoder": UMT5_XXL, "vae": 0.7}, 3072,
+            size=(1280, 704), fps=24, seconds=5.0, max_frames=121, steps=50, guidance=5.0, draft_steps=20,
+        ),
+    ),
+)  # fmt: skip
+WAN_VACE = Family(
+    "wan-vace",
+    ways={
+        TEXT: Way("WanVACEPipeline"),
+        IMAGE: Way("WanVACEPipeline", "mask"),
+        FIRST_LAST: Way("WanVACEPipeline", "mask"),
+        KEYFRAMES: Way("WanVACEPipeline", "mask"),
+        EXTEND: Way("WanVACEPipeline", "mask"),
+        CONTROL: Way("WanVACEPipeline", "control"),
+    },
+    size_multiple=16, latent=(16, 4, 8), patch=(1, 2), samplers=_WAN_SAMPLERS, **_WAN,
+    weights=(
+        Weights(
+            "wan2.1-vace-1.3b", "Wan-AI/Wan2.1-VACE-1.3B-diffusers", "Apache-2.0", "Fills in what is not given: any frames, or a control video.",
+            (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND, CONTROL), {"transformer": 2.15, "text_encoder": UMT5_XXL, "vae": 0.13}, 1536,
+            size=(832, 480), fps=16, seconds=5.0, max_frames=81, steps=30, guidance=5.0, draft_steps=16,
+        ),
+        Weights(
+            "wan2.1-vace-14b", "Wan-AI/Wan2.1-VACE-14B-diffusers", "Apache-2.0", "The same, large.",
+            (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND, CONTROL), {"transformer": 17.3, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
+            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=30, guidance=5.0, draft_steps=16,
+        ),
+    ),
+)  # fmt: skip
+
+FAMILIES = (COGVIDEOX, MOCHI, LTX, WAN, WAN_5B, WAN_VACE)
