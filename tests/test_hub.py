@@ -54,11 +54,12 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("given")
     found = {}
     for name, colour in (("one", (200, 60, 20)), ("two", (20, 60, 200))):
-        Image.new("RGB", (96, 80), colour).save(folder / f"{name}.png")
+        lights = np.random.default_rng(0).uniform(0.5, 1.0, (10, 12, 1))
+        Image.fromarray((lights * colour).astype(np.uint8)).resize((96, 80)).save(folder / f"{name}.png")
         found[name] = str(folder / f"{name}.png")
     ramp = np.linspace(0, 255, 9).astype(np.uint8)
     frames = np.broadcast_to(ramp[:, None, None, None], (9, 64, 64, 3)).copy()
-    write_clip(Clip(frames, 8), folder / "video.mp4")
+    write_clip(Clip(frames, 24), folder / "video.mp4")
     return {**found, "video": str(folder / "video.mp4")}
 
 
@@ -74,7 +75,7 @@ def given(task: str, files: dict[str, str]) -> tuple[Condition, ...]:
 
 def asked(model: str, task: str = TEXT, files: dict[str, str] | None = None, **more: Any) -> Request:
     card = KNOWN[model]
-    frames = 2 * card.frame_stride + card.frame_offset
+    frames = (2 if card.frame_stride < 32 else 1) * card.frame_stride + card.frame_offset
     size = 64 if card.size_multiple <= 32 else card.size_multiple
     request = Request(WORDS, model=model, width=size, height=size, num_frames=frames, num_inference_steps=3, seed=7)
     return replace(request, conditions=given(task, files or {}) if task != TEXT else (), **more)
@@ -189,12 +190,17 @@ def test_a_folder_is_a_model_matched_by_its_pipelines_class(hub: Path, tmp_path:
         ("wan2.1-1.3b", {"conditions": (Condition("a.png"), Condition("b.png", 4))}, "does no keyframes"),
         ("wan2.1-1.3b", {"fps": 24, "num_frames": None}, "fps is 24; it must be from 16 to 16"),
         ("cogvideox-2b", {"seconds": 9.0, "num_frames": None}, r"seconds is 9 s; it must be from 0 to 6\.125 s"),
+        ("ltx-video-0.9.5", {"conditions": (Condition("{video}", kind="video"),), "num_frames": 9}, "has 9 frames, .* is to have 9: ask for more seconds"),
         ("wan2.1-1.3b", {"sampler": "heun"}, "has: unipc, euler"),
         ("wan2.1-1.3b", {"options": {"preset": "quick"}}, "allows: standard, draft, final"),
         ("ltx-video", {"prompt": "fox " * 300}, r"The prompt has 300 words; ltx-video reads the first \d+: shorten it"),
     ],
 )  # fmt: skip
-def test_what_a_model_can_not_do_is_refused(hub: Path, model: str, change: dict[str, Any], words: str) -> None:
+def test_what_a_model_can_not_do_is_refused(
+    hub: Path, pictures: dict[str, str], model: str, change: dict[str, Any], words: str
+) -> None:
+    if "{video}" in str(change):
+        change = {**change, "conditions": given(EXTEND, pictures)}
     with pytest.raises(InvalidRequest, match=words):
         engine.generate(replace(asked(model), **change))
 
@@ -207,6 +213,13 @@ def test_what_is_unset_comes_from_the_models_row(hub: Path) -> None:
     assert draft.num_inference_steps == 20
     run = engine.check(Request(WORDS, model="ltx-video", width=854, height=480, seconds=2.0)).run
     assert (run.width, run.height, run.num_frames) == (864, 480, 49)
+
+
+def test_pipelines_of_one_model_share_its_parts_as_they_are(hub: Path) -> None:
+    opened = engine.open_model("ltx-video-0.9.5")
+    pipes = [opened._pipe(name) for name in ("LTXConditionPipeline", "LTXPipeline", "LTXImageToVideoPipeline")]  # type: ignore[attr-defined]
+    assert all(pipe.transformer is pipes[0].transformer and pipe.vae is pipes[0].vae for pipe in pipes)
+    assert {part.dtype for part in (pipes[0].transformer, pipes[0].vae, pipes[0].text_encoder)} == {torch.bfloat16}
 
 
 def test_samplers_by_name_change_the_picture(hub: Path) -> None:
@@ -223,6 +236,8 @@ def test_rows_say_the_same_as_the_pipelines() -> None:
         for way in family.ways.values():
             taken = set(inspect.signature(getattr(diffusers, way.pipeline).__call__).parameters)
             wanted = {family.frames, family.fps, family.guidance} - {None} | {"prompt", "width", "height", "generator"}
+            if way.takes == "image":
+                wanted -= {"width", "height"}  # one is as large as its picture, and that is as large as what is asked for
             if way.takes == "video":
                 wanted.discard(family.frames)  # it is as long as what it is given
             assert wanted <= taken, (family.id, way.pipeline, wanted - taken)

@@ -179,6 +179,185 @@ def wan_vace(folder: Path) -> Any:
     )
 
 
+def skyreels(folder: Path, *, forcing: bool = False, image: bool = False) -> Any:
+    torch.manual_seed(0)
+    transformer = diffusers.SkyReelsV2Transformer3DModel(
+        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=36 if image else 16, out_channels=16,
+        text_dim=32, freq_dim=256, ffn_dim=32, num_layers=2, cross_attn_norm=True, qk_norm="rms_norm_across_heads",
+        rope_max_seq_len=64, **({"image_dim": 32, "added_kv_proj_dim": 24} if image else {}),
+    )  # fmt: skip
+    parts = {
+        "tokenizer": t5_tokenizer(folder), "text_encoder": umt5(), "vae": _wan_vae(16), "transformer": transformer.eval(),
+        "scheduler": diffusers.UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=8.0),
+    }  # fmt: skip
+    if image:
+        encoder, processor = clip_vision()
+        return diffusers.SkyReelsV2ImageToVideoPipeline(image_encoder=encoder, image_processor=processor, **parts)
+    made = diffusers.SkyReelsV2DiffusionForcingPipeline if forcing else diffusers.SkyReelsV2Pipeline
+    return made(**parts)
+
+
+def helios(folder: Path) -> Any:
+    torch.manual_seed(0)
+    transformer = diffusers.HeliosTransformer3DModel(
+        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=16, out_channels=16, text_dim=32,
+        freq_dim=256, ffn_dim=32, num_layers=2, rope_dim=(4, 4, 4), has_multi_term_memory_patch=True,
+    )  # fmt: skip
+    scheduler = diffusers.HeliosScheduler(stage_range=[0, 1], stages=1, use_dynamic_shifting=True)
+    return diffusers.HeliosPipeline(
+        tokenizer=t5_tokenizer(folder), text_encoder=umt5(), vae=_wan_vae(16), scheduler=scheduler, transformer=transformer.eval()
+    )
+
+
+def sana(folder: Path, *, image: bool = False) -> Any:
+    torch.manual_seed(0)
+    transformer = diffusers.SanaVideoTransformer3DModel(
+        in_channels=16, out_channels=16, num_attention_heads=2, attention_head_dim=12, num_layers=2, num_cross_attention_heads=2,
+        cross_attention_head_dim=12, cross_attention_dim=24, caption_channels=8, mlp_ratio=2.5, sample_size=8,
+        patch_size=(1, 2, 2), qk_norm="rms_norm_across_heads", rope_max_seq_len=32,
+    )  # fmt: skip
+    encoder = transformers.Gemma2Model(
+        transformers.Gemma2Config(
+            head_dim=16, hidden_size=8, intermediate_size=64, num_attention_heads=2, num_hidden_layers=1, num_key_value_heads=2,
+            vocab_size=128, attn_implementation="eager",
+        )
+    )  # fmt: skip
+    made = diffusers.SanaImageToVideoPipeline if image else diffusers.SanaVideoPipeline
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=8.0)
+    return made(t5_tokenizer(folder), encoder.eval(), _wan_vae(16), transformer.eval(), scheduler)
+
+
+def bpe(folder: Path, made: Any, **more: Any) -> Any:
+    """A tokenizer of the kind that CLIP and Qwen have, of the bytes alone."""
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    vocab = {letter: i for i, letter in enumerate(sorted(ByteLevel.alphabet()))}
+    if made is transformers.CLIPTokenizer:
+        vocab |= {f"{letter}</w>": len(vocab) + i for i, letter in enumerate(sorted(ByteLevel.alphabet()))}
+        vocab |= {"<|startoftext|>": len(vocab), "<|endoftext|>": len(vocab) + 1}
+    else:
+        vocab |= {"<|endoftext|>": len(vocab), "<|im_start|>": len(vocab) + 1, "<|im_end|>": len(vocab) + 2}
+    return made(vocab=vocab, merges=[], **more)
+
+
+CHAT = "{% for m in messages %}<|im_start|>{{ m['role'] }} {% if m['content'] is string %}{{ m['content'] }}{% else %}{{ m['content'][0]['text'] }}{% endif %}<|im_end|>{% endfor %}"
+
+
+def qwen() -> Any:
+    text = {
+        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2,
+        "rope_scaling": {"mrope_section": [1, 1, 2], "rope_type": "default", "type": "default"}, "rope_theta": 1000000.0,
+        "vocab_size": 512, "max_position_embeddings": 4096,
+    }  # fmt: skip
+    vision = {
+        "depth": 2, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16, "patch_size": 14,
+        "fullatt_block_indexes": [1],
+    }  # fmt: skip
+    return transformers.Qwen2_5_VLConfig(text_config=text, vision_config=vision)
+
+
+def hunyuan15(folder: Path, *, image: bool = False) -> Any:
+    torch.manual_seed(0)
+    transformer = diffusers.HunyuanVideo15Transformer3DModel(
+        in_channels=9, out_channels=4, num_attention_heads=2, attention_head_dim=8, num_layers=2, num_refiner_layers=1,
+        mlp_ratio=2.0, patch_size=1, patch_size_t=1, text_embed_dim=16, text_embed_2_dim=32, image_embed_dim=32,
+        rope_axes_dim=(2, 2, 4), target_size=64, task_type="i2v" if image else "t2v",
+    )  # fmt: skip
+    vae = diffusers.AutoencoderKLHunyuanVideo15(
+        latent_channels=4, block_out_channels=(16, 16, 16, 16, 16), layers_per_block=1, spatial_compression_ratio=16,
+        temporal_compression_ratio=4, downsample_match_channel=False, upsample_match_channel=False,
+    )  # fmt: skip
+    parts = {
+        "text_encoder": transformers.Qwen2_5_VLTextModel(qwen().text_config).eval(),
+        "tokenizer": bpe(folder, transformers.Qwen2Tokenizer, chat_template=CHAT), "transformer": transformer.eval(),
+        "vae": vae.eval(), "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(shift=7.0),
+        "text_encoder_2": t5(32), "tokenizer_2": transformers.ByT5Tokenizer(),
+        "guider": diffusers.ClassifierFreeGuidance(guidance_scale=6.0),
+    }  # fmt: skip
+    parts["text_encoder_2"] = transformers.T5EncoderModel(
+        transformers.T5Config(vocab_size=384, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4)
+    ).eval()
+    if not image:
+        return diffusers.HunyuanVideo15Pipeline(**parts)
+    encoder = transformers.SiglipVisionModel(
+        transformers.SiglipVisionConfig(
+            hidden_size=32, intermediate_size=37, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8
+        )
+    )
+    size = {"height": 32, "width": 32}
+    return diffusers.HunyuanVideo15ImageToVideoPipeline(
+        **parts, image_encoder=encoder.eval(), feature_extractor=transformers.SiglipImageProcessor(size=size)
+    )
+
+
+def kandinsky5(folder: Path, *, image: bool = False) -> Any:
+    torch.manual_seed(0)
+    transformer = diffusers.Kandinsky5Transformer3DModel(
+        in_visual_dim=16, in_text_dim=16, in_text_dim2=32, time_dim=16, out_visual_dim=16, patch_size=(1, 2, 2), model_dim=32,
+        ff_dim=32, num_text_blocks=1, num_visual_blocks=2, axes_dims=(4, 4, 8), visual_cond=True, attention_type="regular",
+    )  # fmt: skip
+    vae = diffusers.AutoencoderKLHunyuanVideo(
+        latent_channels=16, block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, spatial_compression_ratio=8,
+        temporal_compression_ratio=4,
+    )  # fmt: skip
+    clip = transformers.CLIPTextModel(
+        transformers.CLIPTextConfig(
+            hidden_size=32, intermediate_size=37, num_hidden_layers=1, num_attention_heads=2, projection_dim=32, vocab_size=600,
+            bos_token_id=512, eos_token_id=513,
+        )
+    )  # fmt: skip
+    made = diffusers.Kandinsky5I2VPipeline if image else diffusers.Kandinsky5T2VPipeline
+    return made(
+        transformer=transformer.eval(), vae=vae.eval(), text_encoder=transformers.Qwen2_5_VLForConditionalGeneration(qwen()).eval(),
+        tokenizer=bpe(folder, transformers.Qwen2Tokenizer), text_encoder_2=clip.eval(), tokenizer_2=bpe(folder, transformers.CLIPTokenizer),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=5.0),
+    )  # fmt: skip
+
+
+def ltx2(folder: Path) -> Any:
+    torch.manual_seed(0)
+    from diffusers.pipelines.ltx2 import LTX2TextConnectors, LTX2Vocoder
+
+    encoder = transformers.Gemma3ForConditionalGeneration(
+        transformers.Gemma3Config(
+            text_config=transformers.Gemma3TextConfig(
+                hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=8,
+                vocab_size=128,
+            ),
+            vision_config={"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14},
+            mm_tokens_per_image=4, image_token_index=3, boi_token_index=4, eoi_token_index=5,
+        )
+    )  # fmt: skip
+    transformer = diffusers.LTX2VideoTransformer3DModel(
+        in_channels=128, out_channels=128, patch_size=1, patch_size_t=1, num_attention_heads=2, attention_head_dim=8,
+        cross_attention_dim=16, audio_in_channels=4, audio_out_channels=4, audio_num_attention_heads=2, audio_attention_head_dim=4,
+        audio_cross_attention_dim=8, num_layers=2, caption_channels=16, rope_double_precision=False, rope_type="split",
+    )  # fmt: skip
+    connectors = LTX2TextConnectors(
+        caption_channels=16, text_proj_in_factor=3, video_connector_num_attention_heads=2, video_connector_attention_head_dim=8,
+        video_connector_num_layers=1, video_connector_num_learnable_registers=None, audio_connector_num_attention_heads=2,
+        audio_connector_attention_head_dim=8, audio_connector_num_layers=1, audio_connector_num_learnable_registers=None,
+        connector_rope_base_seq_len=32, rope_double_precision=False, rope_type="split",
+    )  # fmt: skip
+    vae = diffusers.AutoencoderKLLTX2Video(
+        latent_channels=128, block_out_channels=(8, 16, 32, 64), decoder_block_out_channels=(8, 16, 32), layers_per_block=(1, 1, 1, 1, 1),
+        decoder_layers_per_block=(1, 1, 1, 1), spatial_compression_ratio=32, temporal_compression_ratio=8,
+    )  # fmt: skip
+    audio = diffusers.AutoencoderKLLTX2Audio(
+        base_channels=4, output_channels=2, ch_mult=(1,), num_res_blocks=1, attn_resolutions=None, in_channels=2, resolution=32,
+        latent_channels=2, norm_type="pixel", causality_axis="height", dropout=0.0, mid_block_add_attention=False,
+        sample_rate=16000, mel_hop_length=160, is_causal=True, mel_bins=8,
+    )  # fmt: skip
+    vocoder = LTX2Vocoder(
+        in_channels=16, hidden_channels=32, out_channels=2, upsample_kernel_sizes=[4, 4], upsample_factors=[2, 2],
+        resnet_kernel_sizes=[3], resnet_dilations=[[1, 3, 5]], leaky_relu_negative_slope=0.1, output_sampling_rate=16000,
+    )  # fmt: skip
+    return diffusers.LTX2Pipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(), vae=vae.eval(), audio_vae=audio.eval(), text_encoder=encoder.eval(),
+        tokenizer=t5_tokenizer(folder), connectors=connectors.eval(), transformer=transformer.eval(), vocoder=vocoder.eval(),
+    )  # fmt: skip
+
+
 Maker = Callable[[Path], Any]
 # for each of our models, what its publisher's pipeline is like
 MAKERS: dict[str, Maker] = {
@@ -186,6 +365,10 @@ MAKERS: dict[str, Maker] = {
     "ltx-video": ltx, "ltx-video-0.9.5": lambda folder: ltx(folder, conditions=True), "wan2.1-1.3b": wan,
     "wan2.1-i2v-480p": wan_image, "wan2.1-flf2v": lambda folder: wan_image(folder, last=True), "wan2.2": wan_experts,
     "wan2.2-i2v": lambda folder: wan_experts(folder, image=True), "wan2.2-5b": wan_5b, "wan2.1-vace-1.3b": wan_vace,
+    "hunyuan-video-1.5": hunyuan15, "hunyuan-video-1.5-i2v": lambda folder: hunyuan15(folder, image=True), "ltx-2": ltx2,
+    "sana-video": sana, "kandinsky-5-lite": kandinsky5, "kandinsky-5-pro-i2v": lambda folder: kandinsky5(folder, image=True),
+    "helios": helios, "skyreels-v2": skyreels, "skyreels-v2-i2v": lambda folder: skyreels(folder, image=True),
+    "skyreels-v2-df": lambda folder: skyreels(folder, forcing=True),
 }  # fmt: skip
 
 

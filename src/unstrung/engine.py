@@ -160,16 +160,18 @@ def remake(recipe: Recipe, emit: Emit = ignore, *, device: str | None = None) ->
 def _fitted(clip: Clip, run: Request) -> Clip:
     """Bring what is given to the size and the frame rate of what is made."""
     assert run.width and run.height and run.fps
-    return clip.at_rate(run.fps).cover(run.width, run.height)
+    timed = replace(clip, fps=run.fps) if clip.num_frames == 1 else clip.at_rate(run.fps)  # a picture lasts no time
+    return timed.cover(run.width, run.height)
 
 
 def _crop(clip: Clip, target: Request) -> Clip:
     """Cut what the model's rules added: frames at the end, pixels evenly at all sides."""
     assert target.width and target.height and target.num_frames
     top, left = (clip.height - target.height) // 2, (clip.width - target.width) // 2
-    frames = clip.frames[: target.num_frames, top : top + target.height, left : left + target.width]
+    kept = clip.trim(0, target.num_frames)
+    frames = kept.frames[:, top : top + target.height, left : left + target.width]
     assert frames.shape[:3] == (target.num_frames, target.height, target.width), frames.shape
-    return Clip(frames, clip.fps, clip.audio, clip.sample_rate)
+    return replace(kept, frames=frames)
 
 
 def _recipe(request: Request, resolved: Resolved, card: ModelCard, about: Mapping[str, Any], clip: Clip, clock: _Clock) -> Recipe:

@@ -111,8 +111,7 @@ def _read(name: str, folder: Path) -> tuple[Family, Weights]:
             like = next((one for one in family.weights if set(tasks) & set(one.tasks)), family.weights[0])
             summary = f"A {made_by} of your own."
             return family, replace(
-                like, id=name, repo_id=str(folder), summary=summary, license="see-page", tasks=tasks, arguments=NOTHING,
-                options=NOTHING,
+                like, id=name, repo_id=str(folder), summary=summary, license="see-page", arguments=NOTHING, options=NOTHING,
             )  # fmt: skip
     known = ", ".join(sorted({way.pipeline for family in FAMILIES for way in family.ways.values()}))
     raise UnknownModel(f"'{name}' is a {made_by}, which Unstrung does not know how to run. It runs: {known}.")

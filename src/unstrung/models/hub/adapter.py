@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unstrung.card import ModelCard
-from unstrung.errors import InvalidRequest
+from unstrung.errors import InvalidRequest, MissingWeights
 from unstrung.events import Emit, Note, Preview, Progress
 from unstrung.media.clip import Clip, Frames
 from unstrung.models.hub import preview
@@ -39,15 +39,18 @@ class HubModel:
 
     def generate(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
         """Make the clip of a resolved request."""
-        assert request.fps and request.num_inference_steps and request.seed is not None
+        assert request.fps and request.width and request.height and request.seed is not None
         emit(Progress("encode", 0, 1))
         way = self._family.ways[tasks_of(request)[0]]
         pipe = self._pipe(way.pipeline)
         self._check_length(pipe, request)
         arguments = {**self.arguments(pipe, request), **RULES[way.takes](request, given, pipe)}
-        with _told(pipe, self._family, request, emit) as told:
+        with _told(pipe, self._family, request, emit) as told, torch.random.fork_rng():
+            torch.manual_seed(request.seed)  # for pipelines that draw some noise past the generator
             out = pipe(**arguments, **told)
-        return Clip(_uint8(out.frames[0]), request.fps)
+        clip = Clip(_uint8(out.frames[0][: request.num_frames]), request.fps).cover(request.width, request.height)
+        sound = getattr(out, "audio", None)
+        return clip if sound is None else _with_sound(clip, sound[0], pipe.vocoder.config.output_sampling_rate)
 
     def arguments(self, pipe: Any, request: Request) -> dict[str, Any]:
         """Return what a pipeline is called with, beside what is given and what tells of its progress."""
@@ -75,8 +78,7 @@ class HubModel:
         import diffusers
 
         if name not in self._pipes:
-            first = next(iter(self._pipes.values()))
-            self._pipes[name] = getattr(diffusers, name).from_pipe(first)
+            self._pipes[name] = _like(getattr(diffusers, name), next(iter(self._pipes.values())))
         return self._pipes[name]
 
     def _choose_sampler(self, pipe: Any, name: str | None) -> None:
@@ -107,6 +109,15 @@ class HubModel:
         self._pipes.clear()
 
 
+def _like(made: Any, pipe: Any) -> Any:
+    """Return another pipeline of the parts of one. (`from_pipe` would turn them all into float32.)"""
+    known = {**pipe.config, **pipe.components}
+    wanted = _fields(made).items()
+    return made(
+        **{name: known.get(name) for name, one in wanted if name in known or (one.default is one.empty and name != "self")}
+    )
+
+
 def _fields(scheduler: type) -> Mapping[str, Any]:
     return inspect.signature(scheduler.__init__).parameters  # type: ignore[misc]
 
@@ -122,24 +133,32 @@ def _uint8(frames: Any) -> Frames:
     return bytes_
 
 
+def _with_sound(clip: Clip, sound: Tensor, rate: int) -> Clip:
+    """Return a clip with its sound (channels, samples)."""
+    audio = sound.detach().float().cpu().numpy().T.clip(-1, 1)
+    return Clip(clip.frames, clip.fps, np.ascontiguousarray(audio), rate)
+
+
 @contextmanager
 def _told(pipe: Any, family: Family, request: Request, emit: Emit) -> Iterator[dict[str, Any]]:
     """Have a pipeline tell how far it is, and show what comes; yield the arguments that make it do so."""
     report = _Report(pipe, family, request, emit)
-    bar, decode = pipe.progress_bar, pipe.vae.decode
+    bar, decode, step = pipe.progress_bar, pipe.vae.decode, pipe.scheduler.step
     pipe.progress_bar, pipe.vae.decode = report.bar, report.decoding(decode)
+    takes = "callback_on_step_end" in inspect.signature(pipe.__call__).parameters
+    if not takes:
+        pipe.scheduler.step = report.stepping(step)
     try:
-        takes = "callback_on_step_end" in inspect.signature(pipe.__call__).parameters
         yield {"callback_on_step_end": report.step} if takes else {}
     finally:
-        pipe.progress_bar, pipe.vae.decode = bar, decode
+        pipe.progress_bar, pipe.vae.decode, pipe.scheduler.step = bar, decode, step
 
 
 class _Report:
     """Hears of a pipeline's steps, and tells: how far it is, and every few of them what the video will look like."""
 
     def __init__(self, pipe: Any, family: Family, request: Request, emit: Emit) -> None:
-        self._family, self._request, self._emit = family, request, emit
+        self._pipe, self._family, self._request, self._emit = pipe, family, request, emit
         self._colours = preview.Colours(pipe, family)
         self._total, self._done, self._begun = 0, 0, False
         self._before: Tensor | None = None
@@ -171,6 +190,19 @@ class _Report:
             if shown is not None:
                 self._emit(Preview(preview.enlarged(self._colours.frames(shown), PREVIEW_SIDE), i + 1))
         return {}
+
+    def stepping(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a scheduler's step that is heard of, for pipelines that call nobody back."""
+        count = 0
+
+        def told(*args: Any, **kwargs: Any) -> Any:
+            nonlocal count
+            out = step(*args, **kwargs)
+            self.step(self._pipe, count, None, {"latents": out[0]})
+            count += 1
+            return out
+
+        return told
 
     def decoding(self, decode: Callable[..., Any]) -> Callable[..., Any]:
         """Return a VAE's decoding that says when it begins, and tries again in tiles where memory does not suffice."""
@@ -227,5 +259,8 @@ def load_model(
 
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     kinds = {"default": torch.bfloat16, **{name: torch.float32 for name in family.float32}}
-    pipe = diffusers.DiffusionPipeline.from_pretrained(folder, torch_dtype=kinds, use_safetensors=True, local_files_only=True)
+    try:
+        pipe = diffusers.DiffusionPipeline.from_pretrained(folder, torch_dtype=kinds, use_safetensors=True, local_files_only=True)
+    except ImportError as error:  # of what one family's parts alone need
+        raise MissingWeights(f"{card.id} needs a library that is not here: {str(error).strip().splitlines()[0]}") from None
     return HubModel(card, family, weights, pipe.to(where), where, about)

@@ -63,6 +63,7 @@ class Family:
     weights: tuple[Weights, ...]
     frames: str = "num_frames"  # the names of the pipeline's arguments
     fps: str | None = None  # None where the model knows one rate only
+    extras_last: bool = False  # whether packed latents have what is given at frames of its own after the video's, not before
     guidance: str | None = "guidance_scale"  # None: by a guider
     float32: tuple[str, ...] = ()  # components that lose too much in bfloat16
     samplers: Mapping[str, str] = field(default_factory=lambda: FLOW)  # diffusers' schedulers, by our names
@@ -251,4 +252,169 @@ WAN_VACE = Family(
     ),
 )  # fmt: skip
 
-FAMILIES = (COGVIDEOX, MOCHI, LTX, WAN, WAN_5B, WAN_VACE)
+_HUNYUAN: Mapping[str, float] = {"transformer": 8.33, "text_encoder": QWEN_7B, "text_encoder_2": 0.22, "vae": 1.24}
+_HUNYUAN_LICENSE = "Tencent-Hunyuan-Community"
+HUNYUAN = Family(
+    "hunyuan-video-1.5",
+    ways={TEXT: Way("HunyuanVideo15Pipeline"), IMAGE: Way("HunyuanVideo15ImageToVideoPipeline", "image")},
+    size_multiple=16, frame_stride=4, frame_offset=1, latent=(32, 4, 16), patch=(1, 1), layout="bcthw", text_tokens=1000,
+    guidance=None,
+    weights=(
+        Weights(
+            "hunyuan-video-1.5", "hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_t2v", _HUNYUAN_LICENSE,
+            "Tencent's, of late 2025, at 480p. Not licensed in the EU, the UK and South Korea.",
+            (TEXT,), _HUNYUAN, 2048,
+            size=(848, 480), fps=24, seconds=5.0, max_frames=121, steps=50, guidance=6.0, draft_steps=20,
+        ),
+        Weights(
+            "hunyuan-video-1.5-720p", "hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-720p_t2v", _HUNYUAN_LICENSE,
+            "The same at 720p.",
+            (TEXT,), _HUNYUAN, 2048,
+            size=(1280, 720), fps=24, seconds=5.0, max_frames=121, steps=50, guidance=6.0, draft_steps=20,
+        ),
+        Weights(
+            "hunyuan-video-1.5-i2v", "hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_i2v", _HUNYUAN_LICENSE,
+            "The same from a picture, at 480p.",
+            (IMAGE,), {**_HUNYUAN, "image_encoder": 0.43}, 2048,
+            size=(848, 480), fps=24, seconds=5.0, max_frames=121, steps=50, guidance=6.0, draft_steps=20,
+        ),
+    ),
+)  # fmt: skip
+
+_GEMMA_12B = 12.2
+_AUDIO: Mapping[str, tuple[Any, str]] = {
+    "audio_guidance_scale": (7.0, "how closely the sound follows the prompt"),
+    "motion_speed": (1.0, "how fast things move"),
+}
+LTX2 = Family(
+    "ltx-2",
+    ways={
+        TEXT: Way("LTX2Pipeline"),
+        IMAGE: Way("LTX2ImageToVideoPipeline", "image"),
+        FIRST_LAST: Way("LTX2ConditionPipeline", "latent_conditions"),
+        KEYFRAMES: Way("LTX2ConditionPipeline", "latent_conditions"),
+        EXTEND: Way("LTX2ConditionPipeline", "latent_conditions"),
+    },
+    size_multiple=32, frame_stride=8, frame_offset=1, latent=(128, 8, 32), patch=(1, 1), layout="packed", text_tokens=1024,
+    fps="frame_rate", extras_last=True,
+    weights=(
+        Weights(
+            "ltx-2", "Lightricks/LTX-2", "LTX-2-Community", "Pictures with sound, in one pass.",
+            (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND),
+            {"transformer": 18.9, "text_encoder": _GEMMA_12B, "connectors": 1.4, "vae": 1.2, "audio_vae": 0.1, "vocoder": 0.06}, 4096,
+            size=(768, 512), fps=24, seconds=5.0, max_frames=481, steps=30, guidance=3.0, draft_steps=15, options=_AUDIO,
+        ),
+        Weights(
+            "ltx-2.3", "diffusers/LTX-2.3-Diffusers", "LTX-2-Community", "The same, of 2026: 22 billion.",
+            (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND),
+            {"transformer": 22.0, "text_encoder": _GEMMA_12B, "connectors": 1.4, "vae": 1.2, "audio_vae": 0.1, "vocoder": 0.06}, 4096,
+            size=(768, 512), fps=24, seconds=5.0, max_frames=481, steps=30, guidance=3.0, draft_steps=15, options=_AUDIO,
+        ),
+        Weights(
+            "ltx-2.3-distilled", "diffusers/LTX-2.3-Distilled-Diffusers", "LTX-2-Community", "The same in eight steps.",
+            (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND),
+            {"transformer": 22.0, "text_encoder": _GEMMA_12B, "connectors": 1.4, "vae": 1.2, "audio_vae": 0.1, "vocoder": 0.06}, 4096,
+            size=(768, 512), fps=24, seconds=5.0, max_frames=481, **_DISTILLED,
+            arguments={"stg_scale": 0.0, "modality_scale": 1.0, "guidance_rescale": 0.0, "audio_guidance_scale": 1.0,
+                       "audio_stg_scale": 0.0, "audio_modality_scale": 1.0, "audio_guidance_rescale": 0.0},
+        ),
+        Weights(
+            "ltx-2.5", "Lightricks/LTX-2.5-Diffusers", "LTX-2-Community", "Lightricks' newest, with sound.",
+            (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND),
+            {"transformer": 22.0, "text_encoder": _GEMMA_12B, "connectors": 1.4, "vae": 1.2, "audio_vae": 0.1, "vocoder": 0.06}, 4096,
+            size=(768, 512), fps=24, seconds=5.0, max_frames=481, steps=30, guidance=3.0, draft_steps=15, options=_AUDIO,
+        ),
+    ),
+)  # fmt: skip
+
+SANA = Family(
+    "sana-video",
+    ways={TEXT: Way("SanaVideoPipeline"), IMAGE: Way("SanaImageToVideoPipeline", "image")},
+    size_multiple=32, frame_stride=4, frame_offset=1, latent=(16, 4, 8), patch=(1, 2), layout="bcthw", text_tokens=300,
+    frames="frames", arguments={"use_resolution_binning": False},  # sizes are honoured, not led to the nearest one of a list
+    weights=(
+        Weights(
+            "sana-video", "Efficient-Large-Model/SANA-Video_2B_480p_diffusers", "see-page",
+            "NVIDIA's, small and quick: attention that grows with the length and not its square.",
+            (TEXT, IMAGE), {"transformer": 2.06, "text_encoder": 2.61, "vae": 0.13}, 2240,
+            size=(832, 480), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=6.0, draft_steps=20,
+        ),
+    ),
+)  # fmt: skip
+
+KANDINSKY = Family(
+    "kandinsky-5",
+    ways={TEXT: Way("Kandinsky5T2VPipeline"), IMAGE: Way("Kandinsky5I2VPipeline", "image")},
+    # its first four latents are made like those that follow, so there must be some: 21 frames at least
+    size_multiple=16, frame_stride=4, frame_offset=21, latent=(16, 4, 8), patch=(1, 2), layout="bthwc", text_tokens=512,
+    weights=(
+        Weights(
+            "kandinsky-5-lite", "kandinskylab/Kandinsky-5.0-T2V-Lite-sft-5s-Diffusers", "see-page", "A small one of Sber's.",
+            (TEXT,), {"transformer": 2.0, "text_encoder": QWEN_7B, "text_encoder_2": 0.12, "vae": 0.25}, 1792,
+            size=(768, 512), fps=24, seconds=5.0, max_frames=121, steps=50, guidance=5.0, draft_steps=20,
+        ),
+        Weights(
+            "kandinsky-5-pro-i2v", "kandinskylab/Kandinsky-5.0-I2V-Pro-sft-5s-Diffusers", "see-page", "The large one, from a picture.",
+            (IMAGE,), {"transformer": 19.0, "text_encoder": QWEN_7B, "text_encoder_2": 0.12, "vae": 0.25}, 4096,
+            size=(768, 512), fps=24, seconds=5.0, max_frames=121, steps=50, guidance=5.0, draft_steps=20,
+        ),
+    ),
+)  # fmt: skip
+
+HELIOS = Family(
+    "helios",
+    ways={TEXT: Way("HeliosPipeline"), IMAGE: Way("HeliosPipeline", "image")},
+    # it draws 33 frames at a time, and gives 4n + 1 of all
+    size_multiple=16, frame_stride=32, frame_offset=1, latent=(16, 4, 8), patch=(1, 2), layout="bcthw", text_tokens=512,
+    float32=("vae",), samplers={},
+    weights=(
+        Weights(
+            "helios", "BestWishYsh/Helios-Base", "see-page", "A minute and more, piece by piece.",
+            (TEXT, IMAGE), {"transformer": 14.3, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
+            size=(640, 384), fps=24, seconds=5.0, max_frames=1440, steps=50, guidance=5.0, draft_steps=20,
+        ),
+    ),
+)  # fmt: skip
+
+_SKYREELS: Mapping[str, Any] = {
+    "size_multiple": 16,
+    "latent": (16, 4, 8),
+    "patch": (1, 2),
+    "samplers": {"unipc": "UniPCMultistepScheduler"},
+}
+SKYREELS = Family(
+    "skyreels-v2",
+    ways={
+        TEXT: Way("SkyReelsV2Pipeline"),
+        IMAGE: Way("SkyReelsV2ImageToVideoPipeline", "image"),
+    },
+    **_SKYREELS, **_WAN,
+    weights=(
+        Weights(
+            "skyreels-v2", "Skywork/SkyReels-V2-T2V-14B-720P-Diffusers", "see-page", "Made for films: shots and camera in its words.",
+            (TEXT,), {"transformer": 14.29, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
+            size=(1280, 720), fps=24, seconds=4.0, max_frames=121, steps=50, guidance=6.0, draft_steps=20,
+        ),
+        Weights(
+            "skyreels-v2-i2v", "Skywork/SkyReels-V2-I2V-14B-720P-Diffusers", "see-page", "The same, from a picture.",
+            (IMAGE,), {"transformer": 16.4, **_WAN_CLIP}, 5120,
+            size=(1280, 720), fps=24, seconds=4.0, max_frames=121, steps=50, guidance=5.0, draft_steps=20,
+        ),
+    ),
+)  # fmt: skip
+SKYREELS_FORCING = Family(
+    "skyreels-v2-df",
+    ways={TEXT: Way("SkyReelsV2DiffusionForcingPipeline"), IMAGE: Way("SkyReelsV2DiffusionForcingImageToVideoPipeline", "image")},
+    **_SKYREELS, **_WAN, arguments={"overlap_history": 17, "addnoise_condition": 20},
+    weights=(
+        Weights(
+            "skyreels-v2-df", "Skywork/SkyReels-V2-DF-14B-720P-Diffusers", "see-page", "Longer films: each piece goes on from the one before.",
+            (TEXT, IMAGE), {"transformer": 14.29, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
+            size=(1280, 720), fps=24, seconds=4.0, max_frames=737, steps=30, guidance=6.0, draft_steps=15,
+        ),
+    ),
+)  # fmt: skip
+
+FAMILIES = (
+    COGVIDEOX, MOCHI, LTX, WAN, WAN_5B, WAN_VACE, HUNYUAN, LTX2, SANA, KANDINSKY, HELIOS, SKYREELS, SKYREELS_FORCING,
+)  # fmt: skip

@@ -57,10 +57,24 @@ def conditions(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[s
     found = []
     for condition in request.conditions:
         clip, at = given[condition.source], condition.frame_index
+        _leaves_some(request, condition, clip)
         if condition.kind == "image":
             found.append(LTXVideoCondition(image=_picture(clip), frame_index=at, strength=condition.strength))
         else:
             found.append(LTXVideoCondition(video=_pictures(clip.frames), frame_index=at, strength=condition.strength))
+    return {"conditions": found}
+
+
+def latent_conditions(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, Any]:
+    """Give any pictures and videos, each pinned at the latent that its frame is in."""
+    from diffusers.pipelines.ltx2.pipeline_ltx2_condition import LTX2VideoCondition
+
+    found = []
+    for condition in request.conditions:
+        index = -(-condition.frame_index // pipe.vae_temporal_compression_ratio)
+        _leaves_some(request, condition, given[condition.source])
+        frames = _pictures(given[condition.source].frames)
+        found.append(LTX2VideoCondition(frames=frames, index=index, strength=condition.strength))
     return {"conditions": found}
 
 
@@ -71,6 +85,7 @@ def mask(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, An
     unknown = np.full((request.num_frames, request.height, request.width), 255, np.uint8)
     for condition in request.conditions:
         _whole(condition)
+        _leaves_some(request, condition, given[condition.source])
         known = given[condition.source].frames[: request.num_frames - condition.frame_index]
         at = slice(condition.frame_index, condition.frame_index + len(known))
         frames[at], unknown[at] = known, 0
@@ -86,9 +101,17 @@ def control(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str,
 
 
 RULES: Mapping[str, Rule] = {
-    "nothing": nothing, "image": image, "first_last": first_last, "video": video, "conditions": conditions, "mask": mask,
-    "control": control,
+    "nothing": nothing, "image": image, "first_last": first_last, "video": video, "conditions": conditions,
+    "latent_conditions": latent_conditions, "mask": mask, "control": control,
 }  # fmt: skip
+
+
+def _leaves_some(request: Request, condition: Condition, clip: Clip) -> None:
+    """Raise where a film that is to go on is as long as what it is to become."""
+    assert request.num_frames
+    if condition.kind == "video" and condition.frame_index + clip.num_frames >= request.num_frames:
+        lengths = f"has {clip.num_frames} frames, and this one is to have {request.num_frames}"
+        raise InvalidRequest("conditions", f"The film that it goes on from {lengths}: ask for more seconds.")
 
 
 def _whole(condition: Condition) -> None:
