@@ -193,8 +193,10 @@ def test_importing_is_free(tmp_path: Path) -> None:
 
 
 def test_every_module_imports_where_torch_is_missing() -> None:
-    """The default install has no torch: all but training, the torch model and the reader import without it."""
-    needs_torch = ("unstrung.train", "unstrung.eval", "unstrung.models.native.model", "unstrung.models.native.detail")
+    """The default install has no torch: all but training, the reader and what runs models in torch import without it."""
+    native, hub = ([f"unstrung.models.{family}.{name}" for name in names] for family, names in
+                   (("native", ("model", "detail")), ("hub", ("adapter", "preview"))))  # fmt: skip
+    needs_torch = ("unstrung.train", "unstrung.eval", *native, *hub)
     names = [m for m in map(module_name, MODULES) if not m.startswith(needs_torch)]
     code = f"import sys; sys.modules['torch'] = None\nimport importlib\nfor n in {names!r}: importlib.import_module(n)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

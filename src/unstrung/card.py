@@ -45,12 +45,17 @@ class ModelCard:
     frame_offset: int = 0
     fps: int = 24
     defaults: Mapping[str, Any] = field(default_factory=dict)  # None where whoever runs the model chooses
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by name, what is instead of the defaults
     limits: Limits = Limits()
     memory: Mapping[str, int] = field(default_factory=dict)  # bytes, by kind ("ram", "vram")
     options: Mapping[str, Option] = field(default_factory=dict)
     samplers: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()  # that it reads, as "en"; empty where it takes any
     notes: tuple[str, ...] = ()  # what it knows, and what it cannot do, in sentences
+
+    def defaults_of(self, preset: str) -> dict[str, Any]:
+        """Return the defaults under a preset."""
+        return {**self.defaults, **self.presets.get(preset, {})}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as JSON types."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from unstrung.engine import memory_bytes
 from unstrung.errors import UnstrungError
-from unstrung.plugins import cards
+from unstrung.plugins import cards, check_installed
 
 
 def examine() -> dict[str, Any]:
@@ -28,7 +28,9 @@ def examine() -> dict[str, Any]:
         why = _why_not(card.memory.get("ram", 0), memory)
         if not why:
             try:
-                module.load(card).close()
+                check_installed(card, module)
+                if card.repo_id is None:  # small enough to be tried
+                    module.load(card).close()
             except UnstrungError as error:
                 why = error.message
         rows.append({"id": card.id, "ready": not why, "why": why})

@@ -1,7 +1,8 @@
 """Where things plug in: tables of names, built in and from entry points, imported on first use.
 
 A package of models is a module with `CARDS` and `load(card, device) -> Model`, in the entry point group `unstrung.models`. It may
-have `check(card)`, which raises `MissingWeights` where something is not installed, and loads nothing.
+have `check(card)`, which raises `MissingWeights` where something is not installed, and loads nothing; and `find(name)`, which
+returns the card of a model that is in no list, as a folder's, or None.
 """
 
 from __future__ import annotations
@@ -48,11 +49,17 @@ def cards() -> dict[str, tuple[ModelCard, ModuleType]]:
     return {card.id: (card, module) for module in known for card in module.CARDS}
 
 
-def find_card(model: str) -> tuple[ModelCard, ModuleType]:
-    """Return the card of a model and the module that loads it; raise `UnknownModel` with the names that come near."""
+def find_card(model: str, listed: bool = False) -> tuple[ModelCard, ModuleType]:
+    """Return the card of a model and the module that loads it; raise `UnknownModel` with the names that come near.
+
+    A folder or a place is a name too, unless the model must be `listed`.
+    """
     known = cards()
     if model in known:
         return known[model]
+    for module in () if listed else modules(GROUP_MODELS).values():
+        if hasattr(module, "find") and (card := module.find(model)) is not None:
+            return card, module
     near = difflib.get_close_matches(model, known, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     raise UnknownModel(f"There is no model '{model}': {hint}Known: {', '.join(sorted(known))}. See 'unstrung models list'.")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from unstrung.card import ModelCard
+from unstrung.card import ModelCard, Option
 from unstrung.errors import InvalidRequest
 
 DEFAULT_MODEL = "nano"
@@ -18,7 +18,8 @@ DEFAULT_MODEL = "nano"
 
 LONG_SIDES = {360: 640, 480: 854, 720: 1280, 1080: 1920}  # of 16:9, by the short side
 SHAPES = ("16:9", "9:16", "1:1")
-CONDITIONS = ("image", "video", "character")
+CONDITIONS = ("image", "video", "control", "character")
+STANDARD = "standard"  # the preset that changes nothing
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,6 @@ class Condition:
     frame_index: int = 0
     strength: float = 1.0
     kind: str = "image"
-
-    @property
-    def task(self) -> str:
-        """Return what a model must be able to do to heed this."""
-        if self.kind == "video":
-            return "video-extension" if self.strength >= 1 else "video-to-video"
-        return {"image": "image-to-video", "character": "character-to-video"}[self.kind]
 
 
 @dataclass(frozen=True)
@@ -159,6 +153,24 @@ def _read_item(key: str, item: Any) -> Any:
     return made
 
 
+def tasks_of(request: Request) -> tuple[str, ...]:
+    """Return what a model must be able to do for a request, the most telling first.
+
+    Pictures are one task together: the first frame, the first and the last, or any. A video that is kept as it is goes on.
+    """
+    kinds: dict[str, list[Condition]] = {}
+    for condition in request.conditions:
+        kinds.setdefault(condition.kind, []).append(condition)
+    tasks = {kind: f"{kind}-to-video" for kind in kinds if kind == "character"} | {"control": "control"}
+    if "video" in kinds:
+        tasks["video"] = "video-extension" if all(video.strength >= 1 for video in kinds["video"]) else "video-to-video"
+    if "image" in kinds:
+        ends = {-1, (request.num_frames or 0) - 1} - {0}
+        at = {0 if image.frame_index == 0 else -1 if image.frame_index in ends else 1 for image in kinds["image"]}
+        tasks["image"] = "image-to-video" if at == {0} else "keyframes" if 1 in at else "first-last-frame"
+    return tuple(tasks[kind] for kind in ("control", "video", "image", "character") if kind in kinds) or ("text-to-video",)
+
+
 def size_of(short: int, shape: str) -> tuple[int, int]:
     """Return width and height for a short side, of `LONG_SIDES`, and a shape, of `SHAPES`."""
     long = LONG_SIDES[short]
@@ -181,7 +193,8 @@ def resolve(request: Request, card: ModelCard) -> Resolved:
     for name in ("prompt", "original_prompt", "negative_prompt"):
         _check_text(name, getattr(request, name) or "")
     check_tasks(request, card)
-    defaults, limits = card.defaults, card.limits
+    options = _options(request, card)
+    defaults, limits = card.defaults_of(options.get("preset", STANDARD)), card.limits
     fps = request.fps if request.fps is not None else card.fps
     _within("fps", fps, limits.min_fps, limits.max_fps, "")
     num_frames, seconds = _length(request, card, fps)
@@ -207,7 +220,7 @@ def resolve(request: Request, card: ModelCard) -> Resolved:
     target = replace(
         request, model=card.id, width=width, height=height, num_frames=num_frames, seconds=seconds, fps=fps, sampler=sampler,
         num_inference_steps=steps, guidance_scale=guidance, negative_prompt=request.negative_prompt or "",
-        seed=request.seed if request.seed is not None else secrets.randbits(32), options=_options(request, card),
+        seed=request.seed if request.seed is not None else secrets.randbits(32), options=options,
         conditions=conditions,
     )  # fmt: skip
     multiple, stride, offset = card.size_multiple, card.frame_stride, card.frame_offset
@@ -225,8 +238,9 @@ def check_tasks(request: Request, card: ModelCard) -> None:
     for condition in request.conditions:
         if condition.kind not in CONDITIONS:
             raise InvalidRequest("conditions", f"kind is {condition.kind!r}; there are: {', '.join(CONDITIONS)}.")
-        if condition.task not in card.tasks:
-            words = f"{card.id} does no {condition.task}; it does: {', '.join(card.tasks)}."
+    for task in tasks_of(request):
+        if task not in card.tasks:
+            words = f"{card.id} does no {task}; it does: {', '.join(card.tasks)}."
             raise InvalidRequest("conditions", words, code="not_supported")
     for name in ("shots", "loras", "finish"):
         if getattr(request, name):
@@ -279,11 +293,14 @@ def _within(name: str, value: float, low: float, high: float, unit: str) -> None
 
 
 def _options(request: Request, card: ModelCard) -> dict[str, Any]:
-    chosen = {name: option.default for name, option in card.options.items()}
+    known = dict(card.options)
+    if card.presets:
+        known["preset"] = Option(STANDARD, "how much time it may take", choices=(STANDARD, *card.presets))
+    chosen = {name: option.default for name, option in known.items()}
     for name, value in request.options.items():
-        option = card.options.get(name)
+        option = known.get(name)
         if option is None:
-            hint = _near(name, set(card.options)) or f": it has {', '.join(sorted(card.options)) or 'none'}"
+            hint = _near(name, set(known)) or f": it has {', '.join(sorted(known)) or 'none'}"
             raise InvalidRequest("options", f"{card.id} has no option '{name}'{hint}.", code="unknown_option")
         if option.choices and value not in option.choices:
             choices = ", ".join(map(str, option.choices))

@@ -72,9 +72,13 @@ class Desk:
         return Depends(self.door.may(scope))
 
     def card(self, model: str | None) -> ModelCard:
-        """Return a model's card; raise `UnknownModel`, or `MissingWeights` where it is not installed."""
+        """Return a model's card; raise `UnknownModel`, or `MissingWeights` where it is not installed.
+
+        A folder of this machine can't be named by strangers, but by an alias of the host's.
+        """
         model = model or DEFAULT_MODEL
-        card, module = self._models.get(model) or self._models.setdefault(model, find_card(model))
+        listed = model not in self.rules.aliases.values()
+        card, module = self._models.get(model) or self._models.setdefault(model, find_card(model, listed))
         check_installed(card, module)
         return card
 

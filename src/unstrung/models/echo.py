@@ -20,7 +20,10 @@ CARDS = (
         id="echo",
         family="echo",
         summary="No model at all: bands of colour that drift, made from the prompt's hash. Answers at once.",
-        tasks=("text-to-video", "image-to-video", "video-extension", "video-to-video", "character-to-video"),
+        tasks=(
+            "text-to-video", "image-to-video", "first-last-frame", "keyframes", "video-extension", "video-to-video",
+            "character-to-video",
+        ),
         license="Apache-2.0",
         revision="1",
         size_multiple=16,

@@ -44,7 +44,7 @@ class Weights:
     draft_steps: int
     variant: str | None = None  # of the files, where there are several
     arguments: Mapping[str, Any] = field(default_factory=lambda: NOTHING)  # for the pipeline, beside what is asked for
-    options: Mapping[str, tuple[Any, str]] = field(default_factory=lambda: NOTHING)  # arguments that people may set: default, meaning
+    options: Mapping[str, tuple[Any, str]] = field(default_factory=lambda: NOTHING)  # what people may set too
 
 
 @dataclass(frozen=True)

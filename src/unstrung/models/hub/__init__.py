@@ -1,0 +1,133 @@
+"""The open video models, through diffusers: any of its pipelines behind our own words."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unstrung.card import Limits, ModelCard, Option
+from unstrung.errors import InvalidRequest, MissingWeights, UnknownModel
+from unstrung.models.hub.families import FAMILIES, NOTHING, Family, Weights
+
+if TYPE_CHECKING:
+    from unstrung.models.hub.adapter import HubModel
+
+DEVICES = (None, "cpu", "cuda", "mps")
+MIN_SIDE, MAX_SIDE = 64, 2048
+
+
+def card_of(family: Family, weights: Weights) -> ModelCard:
+    """Return a model's card."""
+    width, height = weights.size
+    options = {name: Option(default, meaning) for name, (default, meaning) in weights.options.items()}
+    return ModelCard(
+        id=weights.id, family=family.id, summary=weights.summary, tasks=weights.tasks, license=weights.license,
+        repo_id=weights.repo_id, size_multiple=family.size_multiple, frame_stride=family.frame_stride,
+        frame_offset=family.frame_offset, fps=weights.fps,
+        defaults={
+            "width": width, "height": height, "seconds": weights.seconds, "num_inference_steps": weights.steps,
+            "guidance_scale": weights.guidance, "sampler": None,
+        },
+        presets={"draft": {"num_inference_steps": weights.draft_steps}, "final": {}},
+        limits=Limits(
+            min_side=MIN_SIDE, max_side=MAX_SIDE, max_seconds=weights.max_frames / weights.fps,
+            min_fps=1 if family.fps else weights.fps, max_fps=60 if family.fps else weights.fps,
+        ),
+        options=options, samplers=tuple(family.samplers),
+        notes=(f"Its weights: {weights.repo_id}.", f"It reads {family.text_tokens} tokens of a prompt."),
+    )  # fmt: skip
+
+
+_KNOWN = {weights.id: (family, weights) for family in FAMILIES for weights in family.weights}
+CARDS = tuple(card_of(family, weights) for family, weights in _KNOWN.values())
+
+
+def find(name: str) -> ModelCard | None:
+    """Return the card of a model that is in no list: a folder with a pipeline in it, or `hf:OWNER/NAME`; None for other names."""
+    if name.startswith("hf:"):
+        folder = _in_cache(name.removeprefix("hf:"))
+        if folder is None:
+            raise MissingWeights(f"The weights of {name} are not here: unstrung models pull {name}")
+    elif os.sep in name or name.startswith("."):
+        folder = Path(name)
+    else:
+        return None
+    return card_of(*_read(name, folder))
+
+
+def check(card: ModelCard) -> None:
+    """Raise `MissingWeights` where diffusers or the weights are not installed; nothing is loaded."""
+    for needed in ("torch", "diffusers", "transformers"):
+        if importlib.util.find_spec(needed) is None:
+            raise MissingWeights(f"{card.id} needs {needed}, which the default install leaves out: pip install '.[hub]'")
+    if _folder(card) is None:
+        raise MissingWeights(f"The weights of {card.id} are not here: unstrung models pull {card.id}")
+
+
+def load(card: ModelCard, device: str | None = None) -> HubModel:
+    """Load a model from the weights that lie here."""
+    if device not in DEVICES:
+        raise InvalidRequest("device", f"device is '{device}'; {card.id} runs on: {', '.join(d for d in DEVICES if d)}.")
+    check(card)
+    from unstrung.models.hub.adapter import load_model
+
+    folder = _folder(card)
+    assert folder is not None
+    family, weights = _KNOWN[card.id] if card.id in _KNOWN else _read(card.id, folder)
+    return load_model(card, family, weights, folder, device, _about(card, folder))
+
+
+def _about(card: ModelCard, folder: Path) -> dict[str, str]:
+    """Return the revision of the weights in a folder, and one digest of all their files."""
+    lines = [f"{path.relative_to(folder)} {_digest(path)}\n" for path in sorted(folder.rglob("*.safetensors"))]
+    return {"revision": card.revision or folder.name, "sha256": hashlib.sha256("".join(lines).encode()).hexdigest()}
+
+
+def _digest(path: Path) -> str:
+    """Return the SHA-256 of a file; the hub's cache has it in the name of what a link leads to."""
+    name = path.resolve().name
+    if re.fullmatch("[0-9a-f]{64}", name):
+        return name
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(name: str, folder: Path) -> tuple[Family, Weights]:
+    """Return the family whose pipeline is in a folder, and weights that are as its first ones but for their name and place."""
+    from dataclasses import replace
+
+    index = folder / "model_index.json"
+    try:
+        made_by = str(json.loads(index.read_text())["_class_name"])
+    except (OSError, ValueError, KeyError):
+        raise UnknownModel(f"'{name}' is no model: there is no {index} that names a pipeline of diffusers.") from None
+    for family in FAMILIES:
+        if tasks := tuple(task for task, way in family.ways.items() if way.pipeline == made_by):
+            like = next((one for one in family.weights if set(tasks) & set(one.tasks)), family.weights[0])
+            summary = f"A {made_by} of your own."
+            return family, replace(
+                like, id=name, repo_id=str(folder), summary=summary, license="see-page", tasks=tasks, arguments=NOTHING,
+                options=NOTHING,
+            )  # fmt: skip
+    known = ", ".join(sorted({way.pipeline for family in FAMILIES for way in family.ways.values()}))
+    raise UnknownModel(f"'{name}' is a {made_by}, which Unstrung does not know how to run. It runs: {known}.")
+
+
+def _folder(card: ModelCard) -> Path | None:
+    """Return where a model's weights lie, or None."""
+    assert card.repo_id
+    own = Path(card.repo_id)
+    return own if (own / "model_index.json").exists() else _in_cache(card.repo_id)
+
+
+def _in_cache(repo_id: str) -> Path | None:
+    """Return the newest snapshot of a repository in the cache that all programs of the Hugging Face hub share."""
+    home = os.environ.get("HF_HOME", Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "huggingface")
+    cache = Path(os.environ.get("HF_HUB_CACHE", Path(home) / "hub"))
+    found: list[Any] = sorted((cache / f"models--{repo_id.replace('/', '--')}" / "snapshots").glob("*/model_index.json"))
+    return max(found, key=lambda index: index.stat().st_mtime).parent if found else None

@@ -1,0 +1,110 @@
+"""How what is given, pictures and videos pinned at frames, becomes arguments of diffusers' pipelines: one rule for each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from unstrung.errors import InvalidRequest
+from unstrung.media.clip import Clip, Frames
+from unstrung.request import Condition, Request
+
+GREY = 128  # what stands in a frame that is to be filled in
+Rule = Callable[[Request, Mapping[str, Clip], Any], dict[str, Any]]  # the pipeline is the last
+
+
+def nothing(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, Any]:
+    """Give the words alone."""
+    assert not request.conditions
+    return {}
+
+
+def image(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, Any]:
+    """Give the first frame."""
+    (first,) = request.conditions
+    _whole(first)
+    return {"image": _picture(given[first.source])}
+
+
+def first_last(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, Any]:
+    """Give the first frame and the last one."""
+    pictures = {condition.frame_index: condition for condition in request.conditions}
+    if len(pictures) != 2 or 0 not in pictures:
+        raise InvalidRequest("conditions", f"{request.model} needs a first picture too, where it gets a last one.")
+    for condition in request.conditions:
+        _whole(condition)
+    first, last = (pictures[index] for index in sorted(pictures))
+    return {"image": _picture(given[first.source]), "last_image": _picture(given[last.source])}
+
+
+def video(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, Any]:
+    """Give a video to be made anew. Ours is how much stays as it is, diffusers' how much is changed."""
+    (condition,) = request.conditions
+    if condition.frame_index:
+        raise InvalidRequest("conditions", f"frame_index is {condition.frame_index}; a video that is made anew begins at 0.")
+    assert request.num_frames
+    frames = _exactly(given[condition.source].frames, request.num_frames)
+    return {"video": _pictures(frames), "strength": 1 - condition.strength}
+
+
+def conditions(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, Any]:
+    """Give any pictures and videos, each pinned at its frame; of a video so many frames as make whole latents."""
+    from diffusers.pipelines.ltx.pipeline_ltx_condition import LTXVideoCondition
+
+    found = []
+    for condition in request.conditions:
+        clip, at = given[condition.source], condition.frame_index
+        if condition.kind == "image":
+            found.append(LTXVideoCondition(image=_picture(clip), frame_index=at, strength=condition.strength))
+        else:
+            found.append(LTXVideoCondition(video=_pictures(clip.frames), frame_index=at, strength=condition.strength))
+    return {"conditions": found}
+
+
+def mask(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, Any]:
+    """Give a video in which what is not known is grey, and a mask that is white where it is to be filled in."""
+    assert request.num_frames and request.height and request.width
+    frames = np.full((request.num_frames, request.height, request.width, 3), GREY, np.uint8)
+    unknown = np.full((request.num_frames, request.height, request.width), 255, np.uint8)
+    for condition in request.conditions:
+        _whole(condition)
+        known = given[condition.source].frames[: request.num_frames - condition.frame_index]
+        at = slice(condition.frame_index, condition.frame_index + len(known))
+        frames[at], unknown[at] = known, 0
+    return {"video": _pictures(frames), "mask": _pictures(unknown)}
+
+
+def control(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, Any]:
+    """Give a video of depths, poses or lines that the new one follows, and how strictly."""
+    (condition,) = request.conditions
+    assert request.num_frames
+    frames = _exactly(given[condition.source].frames, request.num_frames)
+    return {"video": _pictures(frames), "conditioning_scale": condition.strength}
+
+
+RULES: Mapping[str, Rule] = {
+    "nothing": nothing, "image": image, "first_last": first_last, "video": video, "conditions": conditions, "mask": mask,
+    "control": control,
+}  # fmt: skip
+
+
+def _whole(condition: Condition) -> None:
+    if condition.strength != 1:
+        words = f"strength is {condition.strength:g}; a picture that this model is given stays as it is: leave it at 1."
+        raise InvalidRequest("conditions", words)
+
+
+def _exactly(frames: Frames, count: int) -> Frames:
+    """Return so many frames: the last one stays where there are too few."""
+    return frames[np.minimum(np.arange(count), len(frames) - 1)]
+
+
+def _picture(clip: Clip) -> Image.Image:
+    return Image.fromarray(clip.frames[0])
+
+
+def _pictures(frames: Frames) -> list[Image.Image]:
+    return [Image.fromarray(frame) for frame in frames]

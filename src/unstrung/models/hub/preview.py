@@ -1,0 +1,109 @@
+"""Pictures of a video that is not decoded yet: what the last two steps say it will be, its latents read as colours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unstrung.media.clip import Frames
+from unstrung.models.hub.families import Family
+
+SAMPLES, SIDE = 12, 128  # pictures that a VAE's colours are learned from, and their size in pixels
+
+
+class Colours:
+    """Reads latents as colours, by the linear map that fits a VAE best; learned when it is first asked for, from the VAE itself.
+
+    Published maps are one for each VAE, and none for the next one: this takes a fraction of one step, and suits any.
+    """
+
+    def __init__(self, pipe: Any, family: Family) -> None:
+        self._pipe, self._family = pipe, family
+        self._map: Tensor | None = None  # (channels + 1, 3)
+
+    def frames(self, latents: Tensor) -> Frames:
+        """Return latents (c t h w), as the pipeline has them, as uint8 frames (t h w 3), a pixel each."""
+        if self._map is None:
+            self._map = self._learn()
+        states = latents.float().cpu().movedim(0, -1)  # t h w c
+        ones = torch.ones_like(states[..., :1])
+        colours = torch.cat([states, ones], -1) @ self._map
+        return (colours.clamp(0, 1) * 255).round().byte().numpy()
+
+    @torch.no_grad()
+    def _learn(self) -> Tensor:
+        vae = self._pipe.vae
+        generator = torch.Generator().manual_seed(0)
+        coarse = torch.rand((SAMPLES, 3, 4, 4), generator=generator)
+        pictures = torch.nn.functional.interpolate(coarse, size=(SIDE, SIDE), mode="bicubic").clamp(0, 1)
+        parameter = next(vae.parameters())
+        device = getattr(self._pipe, "_execution_device", parameter.device)
+        read = [vae.encode((2 * one[None, :, None] - 1).to(device, parameter.dtype)) for one in pictures]
+        states = torch.cat([normalized(vae, found.latent_dist.mode().float().cpu()) for found in read])  # n c 1 h w
+        seen = torch.nn.functional.adaptive_avg_pool2d(pictures, (states.shape[-2], states.shape[-1]))
+        x = states[:, :, 0].movedim(1, -1).flatten(0, 2)
+        x = torch.cat([x, torch.ones_like(x[:, :1])], 1)
+        y = seen.movedim(1, -1).flatten(0, 2)
+        ridge = 1e-2 * len(x) * torch.eye(x.shape[1])
+        return torch.linalg.solve(x.T @ x + ridge, x.T @ y)
+
+
+def normalized(vae: Any, latents: Tensor) -> Tensor:
+    """Return a VAE's latents (b c t h w) as transformers are given them."""
+    config = vae.config
+    mean, std = (_per_channel(vae, name) for name in ("latents_mean", "latents_std"))
+    scale = float(getattr(config, "scaling_factor", None) or 1.0)
+    if mean is None or std is None:
+        return (latents - float(getattr(config, "shift_factor", None) or 0.0)) * scale
+    return (latents - mean) * scale / std
+
+
+def _per_channel(vae: Any, name: str) -> Tensor | None:
+    found = getattr(vae.config, name, None)
+    if found is None:
+        found = getattr(vae, name, None)
+    return None if found is None else torch.as_tensor(found).float().cpu().view(1, -1, 1, 1, 1)
+
+
+def unpacked(latents: Tensor, family: Family, frames: int, height: int, width: int) -> Tensor | None:
+    """Return the first of a pipeline's latents as (c t h w), whatever their layout; None for what is no such video's."""
+    channels, _, pixels = family.latent
+    if family.layout == "packed":  # tokens (b l d); what is given at frames of its own stands before them
+        (time, side), (h, w) = family.patch, (height // pixels, width // pixels)
+        t = (frames - family.frame_offset) // family.frame_stride + 1
+        t, h, w = t // time, h // side, w // side
+        if latents.ndim != 3 or latents.shape[1] < t * h * w or latents.shape[2] != channels * time * side**2:
+            return None
+        tokens = latents[0, -t * h * w :].reshape(t, h, w, channels, time, side, side)
+        return tokens.permute(3, 0, 4, 1, 5, 2, 6).reshape(channels, t * time, h * side, w * side)
+    if latents.ndim != 5:
+        return None
+    return latents[0].permute(*(family.layout.index(axis) - 1 for axis in "cthw"))
+
+
+def levels(scheduler: Any) -> list[tuple[float, float]]:
+    """Return how much signal and how much noise there is before each step and after the last one, as factors of the two."""
+    cumulative = getattr(scheduler, "alphas_cumprod", None)
+    flows = "flow" in type(scheduler).__name__.lower() or getattr(scheduler.config, "use_flow_sigmas", False)
+    if cumulative is not None and not flows:
+        kept = [float(cumulative[int(step)]) for step in scheduler.timesteps] + [1.0]
+        return [(share**0.5, (1 - share) ** 0.5) for share in kept]
+    return [(1 - float(sigma), float(sigma)) for sigma in scheduler.sigmas]
+
+
+def foreseen(before: Tensor, after: Tensor, levels: tuple[tuple[float, float], tuple[float, float]]) -> Tensor | None:
+    """Return what two steps on one straight way lead to: the clean latents; None where they say nothing."""
+    (signal, noise), (signal_after, noise_after) = levels
+    share = signal * noise_after - signal_after * noise
+    if abs(share) < 1e-6:
+        return None
+    return (before.float() * noise_after - after.float() * noise) / share
+
+
+def enlarged(frames: Frames, side: int) -> Frames:
+    """Return frames (t h w 3) whose longer side is about `side` pixels: each pixel several times."""
+    times = max(1, round(side / max(frames.shape[1:3])))
+    return np.repeat(np.repeat(frames, times, 1), times, 2)

@@ -1,0 +1,262 @@
+"""The open models through our words: every family's real pipeline, tiny, from its publisher's files to a film with a recipe."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+diffusers = pytest.importorskip("diffusers")
+torch = pytest.importorskip("torch")
+
+import tiny  # noqa: E402
+from unstrung import engine  # noqa: E402
+from unstrung.errors import Canceled, InvalidRequest, MissingWeights, UnknownModel  # noqa: E402
+from unstrung.events import Event, Preview, Progress  # noqa: E402
+from unstrung.media.clip import Clip  # noqa: E402
+from unstrung.media.codec import read_clip, read_recipe, write_clip  # noqa: E402
+from unstrung.models.hub import _KNOWN, CARDS  # noqa: E402
+from unstrung.models.hub.families import CONTROL, EXTEND, FAMILIES, FIRST_LAST, IMAGE, KEYFRAMES, TEXT, VIDEO  # noqa: E402
+from unstrung.request import Condition, Request  # noqa: E402
+
+WORDS = "a red fox running through the snow at night"
+KNOWN = {card.id: card for card in CARDS}
+RUNS = [(model, task) for model in tiny.MAKERS for task in KNOWN[model].tasks]
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A cache of the hub, as it is after the tiny models were pulled."""
+    home = tmp_path_factory.mktemp("hub")
+    for model in tiny.MAKERS:
+        made = tiny.save(model, home / "made")
+        place = home / "hub" / f"models--{KNOWN[model].repo_id.replace('/', '--')}" / "snapshots"
+        place.mkdir(parents=True)
+        made.rename(place / "0123456789abcdef")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HOME", str(home))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        torch.set_num_threads(1)
+        yield home
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Two pictures and a video, in files."""
+    folder = tmp_path_factory.mktemp("given")
+    found = {}
+    for name, colour in (("one", (200, 60, 20)), ("two", (20, 60, 200))):
+        Image.new("RGB", (96, 80), colour).save(folder / f"{name}.png")
+        found[name] = str(folder / f"{name}.png")
+    ramp = np.linspace(0, 255, 9).astype(np.uint8)
+    frames = np.broadcast_to(ramp[:, None, None, None], (9, 64, 64, 3)).copy()
+    write_clip(Clip(frames, 8), folder / "video.mp4")
+    return {**found, "video": str(folder / "video.mp4")}
+
+
+def given(task: str, files: dict[str, str]) -> tuple[Condition, ...]:
+    """What is given for a task."""
+    one, two, video = files["one"], files["two"], files["video"]
+    return {
+        TEXT: (), IMAGE: (Condition(one),), FIRST_LAST: (Condition(one), Condition(two, -1)),
+        KEYFRAMES: (Condition(one), Condition(two, 8)), EXTEND: (Condition(video, kind="video"),),
+        VIDEO: (Condition(video, kind="video", strength=0.3),), CONTROL: (Condition(video, kind="control", strength=0.8),),
+    }[task]  # fmt: skip
+
+
+def asked(model: str, task: str = TEXT, files: dict[str, str] | None = None, **more: Any) -> Request:
+    card = KNOWN[model]
+    frames = 2 * card.frame_stride + card.frame_offset
+    size = 64 if card.size_multiple <= 32 else card.size_multiple
+    request = Request(WORDS, model=model, width=size, height=size, num_frames=frames, num_inference_steps=3, seed=7)
+    return replace(request, conditions=given(task, files or {}) if task != TEXT else (), **more)
+
+
+@pytest.mark.parametrize(("model", "task"), RUNS)
+def test_every_family_makes_films_of_every_task(
+    model: str, task: str, hub: Path, pictures: dict[str, str], tmp_path: Path
+) -> None:
+    request, card = asked(model, task, pictures), KNOWN[model]
+    events: list[Event] = []
+    opened = engine.open_model(model)
+    clip, recipe = engine.generate(request, events.append, model=opened)
+    again, _ = engine.generate(request, model=opened)
+    other, _ = engine.generate(replace(request, seed=8), model=opened)
+    opened.close()
+    assert (clip.width, clip.height, clip.num_frames, clip.fps) == (64, 64, request.num_frames, card.fps)
+    assert clip.sha256() == again.sha256() != other.sha256()
+    steps = [event for event in events if isinstance(event, Progress) and event.stage == "sample"]
+    assert steps[-1].done == steps[-1].total >= (2 if task == VIDEO else 3)
+    file = tmp_path / "film.mp4"
+    write_clip(clip, file, recipe=recipe)
+    kept, made = read_recipe(file), read_clip(file)
+    assert (made.num_frames, made.fps, made.width) == (request.num_frames, card.fps, 64)
+    assert kept.model["id"] == model and kept.seed == 7 and len(kept.parents) == len({c.source for c in request.conditions})
+    assert {"encode", "sample", "decode"} <= set(kept.seconds) and kept.software["diffusers"] == diffusers.__version__
+
+
+@pytest.mark.parametrize("model", ["cogvideox-2b", "mochi-1", "ltx-video", "wan2.1-1.3b"])
+def test_frames_are_those_of_the_pipeline_called_by_hand(model: str, hub: Path) -> None:
+    request = replace(asked(model), negative_prompt="dark", guidance_scale=4.0)
+    clip, _ = engine.generate(request)
+    folder = next((hub / "hub" / f"models--{KNOWN[model].repo_id.replace('/', '--')}" / "snapshots").iterdir())
+    kinds = {"default": torch.bfloat16, **({"vae": torch.float32} if model.startswith("wan") else {})}
+    pipe = diffusers.DiffusionPipeline.from_pretrained(folder, torch_dtype=kinds)
+    more: dict[str, Any] = {"frame_rate": 24} if model == "ltx-video" else {}
+    out = pipe(
+        prompt=WORDS, negative_prompt="dark", width=64, height=64, num_frames=request.num_frames, num_inference_steps=3,
+        guidance_scale=4.0, generator=torch.Generator("cpu").manual_seed(7), output_type="np", **more,
+    )  # fmt: skip
+    assert np.array_equal(clip.frames, (out.frames[0] * 255).round().astype(np.uint8))
+
+
+@pytest.mark.parametrize("model", [model for model in tiny.MAKERS if TEXT in KNOWN[model].tasks])
+def test_what_comes_is_shown_and_can_be_stopped(model: str, hub: Path) -> None:
+    seen: list[Event] = []
+
+    def stop(event: Event) -> None:
+        seen.append(event)
+        if isinstance(event, Progress) and event.stage == "sample" and event.done == 7:
+            raise Canceled
+
+    opened = engine.open_model(model)
+    with pytest.raises(Canceled):
+        engine.generate(replace(asked(model), num_inference_steps=12), stop, model=opened)
+    previews = [event for event in seen if isinstance(event, Preview)]
+    assert [event.step for event in previews] == [3, 6]
+    for event in previews:
+        assert event.frames.dtype == np.uint8 and event.frames.shape[0] > 1 and event.frames.shape[3] == 3
+        assert max(event.frames.shape[1:3]) >= 200
+    clip, _ = engine.generate(asked(model), model=opened)  # and it works on afterwards
+    assert clip.sha256() == engine.generate(asked(model))[0].sha256()
+
+
+def test_two_steps_on_one_way_foretell_where_it_leads() -> None:
+    from unstrung.models.hub.preview import foreseen, levels
+
+    clean, noise = torch.randn(2, 4, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+    flow = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
+    flow.set_timesteps(10)
+    ddim = diffusers.CogVideoXDDIMScheduler(
+        prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing"
+    )
+    ddim.set_timesteps(10)
+    for scheduler in (flow, ddim):
+        x, found = None, levels(scheduler)
+        for i, step in enumerate(scheduler.timesteps[:6]):
+            signal, noisy = found[i]
+            x = signal * clean + noisy * noise if x is None else x
+            target = noise - clean if scheduler is flow else signal * noise - noisy * clean
+            after = scheduler.step(target, step, x, return_dict=False)[0]
+            told = foreseen(x, after, (found[i], found[i + 1]))
+            assert told is not None and torch.allclose(told, clean, atol=1e-3), i
+            x = after
+
+
+def test_a_folder_is_a_model_matched_by_its_pipelines_class(hub: Path, tmp_path: Path) -> None:
+    folder = tiny.save("wan2.1-1.3b", tmp_path)
+    request = replace(asked("wan2.1-1.3b"), model=str(folder))
+    clip, recipe = engine.generate(request)
+    assert clip.sha256() == engine.generate(asked("wan2.1-1.3b"))[0].sha256() and recipe.model["id"] == str(folder)
+    index = folder / "model_index.json"
+    known = index.read_text()
+    for name in ("WanPipelineOfMine", "Wan", "StableDiffusionPipeline"):
+        index.write_text(known.replace('"WanPipeline"', f'"{name}"'))
+        with pytest.raises(UnknownModel, match=f"is a {name}, which .* It runs: CogVideoXImageToVideoPipeline, "):
+            engine.check(request)
+    index.write_text("{")
+    with pytest.raises(UnknownModel, match=r"there is no .*model_index\.json"):
+        engine.check(request)
+    with pytest.raises(MissingWeights, match=r"unstrung models pull hf:nobody/nothing"):
+        engine.check(replace(request, model="hf:nobody/nothing"))
+    named = engine.check(replace(request, model="hf:Wan-AI/Wan2.1-T2V-1.3B-Diffusers")).target
+    assert named.model == "hf:Wan-AI/Wan2.1-T2V-1.3B-Diffusers" and named.guidance_scale == 5.0
+
+
+@pytest.mark.parametrize(
+    ("model", "change", "words"),
+    [
+        ("mochi-1", {"conditions": (Condition("a.png"),)}, r"mochi-1 does no image-to-video; it does: text-to-video\. These do: .*wan2"),
+        ("wan2.1-i2v-480p", {}, "does no text-to-video; it does: image-to-video"),
+        ("wan2.1-1.3b", {"conditions": (Condition("a.png"), Condition("b.png", 4))}, "does no keyframes"),
+        ("wan2.1-1.3b", {"fps": 24, "num_frames": None}, "fps is 24; it must be from 16 to 16"),
+        ("cogvideox-2b", {"seconds": 9.0, "num_frames": None}, r"seconds is 9 s; it must be from 0 to 6\.125 s"),
+        ("wan2.1-1.3b", {"sampler": "heun"}, "has: unipc, euler"),
+        ("wan2.1-1.3b", {"options": {"preset": "quick"}}, "allows: standard, draft, final"),
+        ("ltx-video", {"prompt": "fox " * 300}, r"The prompt has 300 words; ltx-video reads the first \d+: shorten it"),
+    ],
+)  # fmt: skip
+def test_what_a_model_can_not_do_is_refused(hub: Path, model: str, change: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        engine.generate(replace(asked(model), **change))
+
+
+def test_what_is_unset_comes_from_the_models_row(hub: Path) -> None:
+    target = engine.check(Request(WORDS, model="wan2.1-1.3b")).target
+    assert (target.width, target.height, target.seconds, target.fps) == (832, 480, 5.0, 16)
+    assert (target.num_inference_steps, target.guidance_scale, target.sampler) == (50, 5.0, None)
+    draft = engine.check(Request(WORDS, model="wan2.1-1.3b", options={"preset": "draft"})).target
+    assert draft.num_inference_steps == 20
+    run = engine.check(Request(WORDS, model="ltx-video", width=854, height=480, seconds=2.0)).run
+    assert (run.width, run.height, run.num_frames) == (864, 480, 49)
+
+
+def test_samplers_by_name_change_the_picture(hub: Path) -> None:
+    opened = engine.open_model("wan2.1-1.3b")
+    made = {
+        name: engine.generate(replace(asked("wan2.1-1.3b"), sampler=name), model=opened)[0].sha256()
+        for name in ("unipc", "euler")
+    }
+    assert made["unipc"] == engine.generate(asked("wan2.1-1.3b"), model=opened)[0].sha256() != made["euler"]
+
+
+def test_rows_say_the_same_as_the_pipelines() -> None:
+    for family in FAMILIES:
+        for way in family.ways.values():
+            taken = set(inspect.signature(getattr(diffusers, way.pipeline).__call__).parameters)
+            wanted = {family.frames, family.fps, family.guidance} - {None} | {"prompt", "width", "height", "generator"}
+            if way.takes == "video":
+                wanted.discard(family.frames)  # it is as long as what it is given
+            assert wanted <= taken, (family.id, way.pipeline, wanted - taken)
+            for weights in family.weights:
+                if way in [family.ways[task] for task in weights.tasks]:
+                    assert set(weights.arguments) | set(weights.options) <= taken
+        for name in family.samplers.values():
+            assert hasattr(diffusers, name)
+    assert {family.id for family, _ in _KNOWN.values()} == {_KNOWN[model][0].id for model in tiny.MAKERS}, (
+        "a family has no tiny pipeline"
+    )
+
+
+def test_from_the_command(hub: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "unstrung",
+        WORDS,
+        "--model",
+        "wan2.1-1.3b",
+        "--size",
+        "64x64",
+        "--seconds",
+        "0.5",
+        "--steps",
+        "2",
+        "--json",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    out = json.loads(done.stdout)
+    assert out["clips"][0]["recipe"]["model"]["id"] == "wan2.1-1.3b" and (tmp_path / f"{WORDS.replace(' ', '-')}.mp4").exists()
+    gone = subprocess.run(
+        [*command[:4], "--model", "wan2.1-14b", "-o", "other.mp4"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert gone.returncode == 2 and "unstrung models pull wan2.1-14b" in gone.stderr
