@@ -16,8 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from unstrung.card import ModelCard
-from unstrung.errors import NotEnoughMemory, UnknownModel
+from unstrung.errors import NotEnoughMemory
 from unstrung.models.hub.families import FAMILIES, Family, Weights
 from unstrung.request import Request
 
@@ -28,7 +27,7 @@ GROUP = 0.10  # of a transformer: two of its thirty to sixty blocks, the one at 
 LEAVES = 0.20  # of a text encoder: its table of words is the largest leaf, a fifth of UMT5's weights
 FLOAT8 = 0.53  # of bfloat16: norms and embeddings stay as they are
 TEXT_WORK = 300_000_000  # states of what reads the prompt
-FRAME_COPIES = 5  # a decoded frame leaves the pipeline as float32 and comes to us as bytes: bytes a value
+FRAME_BYTES = 13  # a value of a decoded frame: as float32, as that becomes a byte (two copies more), and as the byte
 
 SHORT_SIDES = (1080, 720, 480, 360, 240)
 PETAFLOPS_A_SECOND: Mapping[str, float] = MappingProxyType({"H100": 0.30, "A100": 0.15})  # as the published times say
@@ -145,16 +144,6 @@ def _free_ram() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 2 // 3
 
 
-def find(card_id: str) -> tuple[Weights, Family]:
-    """Return a model's rows by its name; raise `UnknownModel`."""
-    for family in FAMILIES:
-        for weights in family.weights:
-            if weights.id == card_id:
-                return weights, family
-    known = ", ".join(w.id for f in FAMILIES for w in f.weights)
-    raise UnknownModel(f"There is no open model '{card_id}'. Known: {known}. See 'unstrung models list'.")
-
-
 @dataclass(frozen=True)
 class _Needs:
     """Bytes: weights by part, and what a request's work takes beside them."""
@@ -208,7 +197,7 @@ def _needs(weights: Weights, family: Family, width: int, height: int, num_frames
         sampling=tokens(weights, family, width, height, num_frames) * weights.width * batch * costs.state,
         decoding=decoding,
         decoding_tiled=min(decoding, tile * (costs.area + costs.frame * num_frames) + area * costs.joined * num_frames),
-        frames=area * num_frames * 3 * FRAME_COPIES,
+        frames=area * num_frames * 3 * FRAME_BYTES,
     )
 
 
@@ -267,18 +256,24 @@ def plans(weights: Weights, family: Family, width: int, height: int, num_frames:
     return [plan for plan in every(weights, family, width, height, num_frames, machine) if not plan.lacks(machine)]
 
 
-def choose(weights: Weights, family: Family, width: int, height: int, num_frames: int, machine: Machine) -> Plan:
-    """Return the fastest plan that fits; raise `NotEnoughMemory` with the size, the length or the model that would."""
+def choose(
+    weights: Weights, family: Family, width: int, height: int, num_frames: int, machine: Machine, fps: int | None = None
+) -> Plan:
+    """Return the fastest plan that fits; raise `NotEnoughMemory` with the size, the length or the model that would.
+
+    `fps` is for those of other than the weights' own.
+    """
     fitting = plans(weights, family, width, height, num_frames, machine)
     if fitting:
         return fitting[0]
+    fps = fps or weights.fps
     least = min(every(weights, family, width, height, num_frames, machine), key=lambda plan: (plan.peak, plan.ram))
-    seconds = num_frames / weights.fps
+    seconds = num_frames / fps
     words = f"{weights.id} at {width}x{height} for {seconds:.3g} s does not fit. It needs at least {least.lacks(machine)}."
-    smaller = fitting_size(weights, family, width, height, num_frames, machine)
+    smaller = fitting_size(weights, family, width, height, num_frames, machine, fps)
     if smaller:
         wide, high, frames = smaller
-        length = "" if frames == num_frames else f" --seconds {frames / weights.fps:.4g}"
+        length = "" if frames == num_frames else f" --seconds {int(frames / fps)}"  # which becomes so many frames again
         raise NotEnoughMemory(f"{words} This would fit: --size {wide}x{high}{length}")
     other = fitting_model(machine)
     advice = f"This model would: --model {other.id}" if other else "No open model fits; the built-in one does: --model nano"
@@ -286,14 +281,14 @@ def choose(weights: Weights, family: Family, width: int, height: int, num_frames
 
 
 def fitting_size(
-    weights: Weights, family: Family, width: int, height: int, num_frames: int, machine: Machine
+    weights: Weights, family: Family, width: int, height: int, num_frames: int, machine: Machine, fps: int
 ) -> tuple[int, int, int] | None:
     """Return the largest standard size of the same shape that fits at this length, else the longest film at the smallest."""
     sizes = list(_smaller(family, width, height))
     asked = [(wide, high, num_frames) for wide, high in sizes]
     wide, high = sizes[-1] if sizes else (width, height)
-    shorter = range(int(num_frames / weights.fps - 1e-9), 0, -1)
-    asked += [(wide, high, frames) for seconds in shorter if (frames := _frames(weights, family, seconds)) < num_frames]
+    shorter = range(int(num_frames / fps), 0, -1)
+    asked += [(wide, high, frames) for seconds in shorter if (frames := _frames(family, seconds * fps)) < num_frames]
     return next(((w, h, n) for w, h, n in asked if plans(weights, family, w, h, n, machine)), None)
 
 
@@ -306,16 +301,16 @@ def _smaller(family: Family, width: int, height: int) -> Iterator[tuple[int, int
                 yield wide, high
 
 
-def _frames(weights: Weights, family: Family, seconds: int) -> int:
-    """Return how many frames the model draws for so many seconds: by its own rule, rounded up."""
-    steps = -(-(round(seconds * weights.fps) - family.frame_offset) // family.frame_stride)
+def _frames(family: Family, wanted: int) -> int:
+    """Return how many frames the model draws where so many are wanted: by its own rule, rounded up."""
+    steps = -(-(wanted - family.frame_offset) // family.frame_stride)
     return max(0, steps) * family.frame_stride + family.frame_offset
 
 
 def fitting_model(machine: Machine) -> Weights | None:
     """Return the smallest model that fits at its own size and length."""
     rows = sorted(((w, f) for f in FAMILIES for w in f.weights), key=lambda row: sum(row[0].billions.values()))
-    return next((w for w, f in rows if plans(w, f, *w.size, _frames(w, f, round(w.seconds)), machine)), None)
+    return next((w for w, f in rows if plans(w, f, *w.size, _frames(f, round(w.seconds * w.fps)), machine)), None)
 
 
 def step_down(plan: Plan, fitting: list[Plan]) -> Plan | None:
@@ -325,22 +320,21 @@ def step_down(plan: Plan, fitting: list[Plan]) -> Plan | None:
 
 
 def forecast(
-    card: ModelCard, request: Request, device: str | None = None, machine: Machine | None = None
+    weights: Weights, family: Family, request: Request, device: str | None = None, machine: Machine | None = None
 ) -> list[dict[str, Any]]:
     """Return every plan for a resolved request as a row: what it needs, and `why` it does not fit, which is empty where it does.
 
-    Where none fits, the last row says in `why` what would.
+    Where none fits, a last row says in `why` what would.
     """
-    weights, family = find(card.id)
     machine = machine or look(device)
-    assert request.width and request.height and request.num_frames
+    assert request.width and request.height and request.num_frames and request.fps
     steps = request.num_inference_steps or weights.steps
     guidance = weights.guidance if request.guidance_scale is None else request.guidance_scale
     asked = (replace(weights, steps=steps, guidance=guidance), family, request.width, request.height, request.num_frames, machine)
     rows = [{**plan.to_dict(), "why": plan.lacks(machine)} for plan in every(*asked)]
     if all(row["why"] for row in rows):
         try:
-            choose(*asked)
+            choose(*asked, request.fps)
         except NotEnoughMemory as error:
             rows.append({"plan": "none", "why": error.message})
     return rows
