@@ -10,7 +10,8 @@ from typing import Any
 
 from unstrung.engine import memory_bytes
 from unstrung.errors import UnstrungError
-from unstrung.plugins import cards, check_installed
+from unstrung.plugins import cards, check_installed, find_card
+from unstrung.request import DEFAULT_MODEL, Request, resolve
 
 
 def examine() -> dict[str, Any]:
@@ -35,6 +36,23 @@ def examine() -> dict[str, Any]:
                 why = error.message
         rows.append({"id": card.id, "ready": not why, "why": why})
     return {"machine": machine, "models": rows}
+
+
+def forecast(request: Request, device: str | None = None) -> dict[str, Any]:
+    """Return what a request comes to, and in which ways its model can be placed for it: what fits comes first.
+
+    Nothing is loaded. Of a model whose module makes no forecast, there is one way.
+    """
+    card, module = find_card(request.model or DEFAULT_MODEL)
+    run = resolve(request, card).run
+    if hasattr(module, "forecast"):
+        rows = module.forecast(card, run, device)
+    else:
+        needed, memory = card.memory.get("ram", 0), memory_bytes()
+        why = f"{needed / 1e9:.1f} GB of RAM, this machine has {memory / 1e9:.1f}" if memory and needed > memory else ""
+        rows = [{"plan": "resident", "ram": needed, "why": why}]
+    asked = {"model": card.id, "width": run.width, "height": run.height, "num_frames": run.num_frames, "fps": run.fps}
+    return {**asked, "plans": sorted(rows, key=lambda row: bool(row["why"]))}
 
 
 def _why_not(needed: int, memory: int | None) -> str:

@@ -21,7 +21,7 @@ from unstrung.cli.jobs import StoreUrl, enqueue, jobs_app, serve, worker
 from unstrung.cli.learn import data_app, eval_app, train_app
 from unstrung.cli.letter import letter_app
 from unstrung.cli.studio import space, studio
-from unstrung.cli.talk import Json, Talk, print_json
+from unstrung.cli.talk import Json, Talk, print_json, print_plans
 from unstrung.cli.tokens import tokens_app
 from unstrung.cli.webhooks import webhooks_app
 from unstrung.errors import InvalidRequest, UnstrungError
@@ -344,10 +344,23 @@ def models_show(model: Annotated[str, typer.Argument(help="Its name.")], as_json
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    model: Annotated[str | None, typer.Option(help="Say instead in which ways this model fits here.")] = None,
+    size: Annotated[str | None, typer.Option(help="With --model: width and height in pixels, as 640x360.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="With --model: the film's length.")] = None,
+    device: Annotated[str | None, typer.Option(help="With --model: cpu or cuda.")] = None,
+    as_json: Json = False,
+) -> None:
     """Say what this machine can run, and why not the rest."""
-    from unstrung.machine import examine
+    from unstrung.machine import examine, forecast
+    from unstrung.request import Request
 
+    if model is None and (size or seconds or device):
+        raise InvalidRequest("model", "--size, --seconds and --device are for one model: add --model NAME.")
+    if model is not None:
+        width, height = _size(size, None, None)
+        plans = forecast(Request("a film", model=model, width=width, height=height, seconds=seconds), device)
+        return print_json(plans) if as_json else print_plans(plans)
     report = examine()
     if as_json:
         print_json(report)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,6 +26,32 @@ def say(text: str) -> None:
 def print_json(document: Any) -> None:
     """Print a document on stdout."""
     print(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+def print_plans(forecast: Mapping[str, Any]) -> None:
+    """Print in which ways a model can be placed, the best first, and what the others lack."""
+    asked = "{model} at {width}x{height}, {num_frames} frames at {fps} a second".format_map(forecast)
+    fitting = [row for row in forecast["plans"] if not row["why"]]
+    print(f"{asked}: {_plan(fitting[0]) if fitting else 'does not fit'}")
+    for row in fitting[1:]:
+        print(f"  or {_plan(row)}")
+    for row in forecast["plans"]:
+        if row["why"]:
+            print(row["why"] if row["plan"] == "none" else f"  not {_named(row)}: it needs {row['why']}")
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    return f"{row['plan']}, tiled" if row.get("tiled") else str(row["plan"])
+
+
+def _plan(row: Mapping[str, Any]) -> str:
+    peak = max(row.get("vram", {"": 0}).values())
+    needs = [f"{size / 10**9:.1f} GB of {name}" for size, name in ((peak, "the GPU"), (row["ram"], "RAM")) if size]
+    if row.get("seconds"):
+        needs.append(f"about {row['seconds']} s to sample")
+    elif row.get("petaflops"):
+        needs.append(f"about {row['petaflops']:g} petaFLOP to sample")
+    return f"{_named(row)} ({row['what']}): {', '.join(needs)}" if row.get("what") else f"{_named(row)}: {', '.join(needs)}"
 
 
 class Talk:

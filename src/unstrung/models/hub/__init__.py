@@ -16,6 +16,7 @@ from unstrung.models.hub.families import FAMILIES, NOTHING, Family, Weights
 
 if TYPE_CHECKING:
     from unstrung.models.hub.adapter import HubModel
+    from unstrung.request import Request
 
 DEVICES = (None, "cpu", "cuda", "mps")
 MIN_SIDE, MAX_SIDE = 64, 2048
@@ -67,6 +68,19 @@ def check(card: ModelCard) -> None:
             raise MissingWeights(f"{card.id} needs {needed}, which the default install leaves out: pip install '.[hub]'")
     if _folder(card) is None:
         raise MissingWeights(f"The weights of {card.id} are not here: unstrung models pull {card.id}")
+
+
+def forecast(card: ModelCard, request: Request, device: str | None = None) -> list[dict[str, Any]]:
+    """Return the ways of placing a model for a resolved request, the fastest first, and why those that don't fit do not."""
+    from unstrung.models.hub import memory
+
+    if card.id in _KNOWN:
+        family, weights = _KNOWN[card.id]
+    else:
+        folder = _folder(card)
+        assert folder is not None
+        family, weights = _read(card.id, folder)
+    return memory.forecast(weights, family, request, device)
 
 
 def load(card: ModelCard, device: str | None = None) -> HubModel:
