@@ -167,7 +167,7 @@ class _Needs:
 def tokens(weights: Weights, family: Family, width: int, height: int, num_frames: int) -> int:
     """Return how many tokens the transformer sees, the prompt's included."""
     _, frames, pixels = family.latent
-    in_time = max(1, -(-(num_frames - family.frame_offset) // frames) + 1 if family.frame_offset else -(-num_frames // frames))
+    in_time = -(-(num_frames - 1) // frames) + 1  # the first frame is one by itself
     side = pixels * family.patch[1]
     return -(-in_time // family.patch[0]) * -(-width // side) * -(-height // side) + family.text_tokens
 
