@@ -1,0 +1,1 @@
+"""Open models from the Hugging Face hub, behind `Model`."""
