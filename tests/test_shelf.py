@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pty
 import re
+import signal
 import subprocess
 import sys
 import sysconfig
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -74,6 +75,7 @@ class Hub:
     repos: dict[str, dict[str, dict[str, bytes]]]  # by name and commit; the first commit is the default branch
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)  # method, path, range
     cut_after: int | None = None  # bytes of a file of weights, after which every connection ends
+    silent_for: float = 0.0  # seconds, before it ends so
     wrong: bool = False  # sends other bytes than it says
     refuses: dict[str, tuple[int, str]] = field(default_factory=dict)  # repository: status, error code
     claims: dict[str, int] = field(default_factory=dict)  # file: the size that is said of it
@@ -160,6 +162,7 @@ class Answers(BaseHTTPRequestHandler):
         body = data[start:]
         if self.hub.cut_after is not None and name.endswith(".safetensors") and self.command == "GET":
             self.send(206 if given else 200, body[: max(0, self.hub.cut_after - start)], headers, length=len(body))
+            time.sleep(self.hub.silent_for)
             self.close_connection = True
             return
         self.send(206 if given else 200, body, headers)
@@ -326,6 +329,24 @@ def test_what_was_cut_off_can_be_removed(machine: Machine, hub: Hub) -> None:
     assert machine.bytes_in_cache() == 0
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_who_is_stopped_or_killed_goes_on(machine: Machine, hub: Hub, how: int, code: int) -> None:
+    hub.cut_after, hub.silent_for = 300_000, 5.0
+    process = subprocess.Popen(
+        [*UNSTRUNG, "models", "pull", "tiny"], cwd=machine.home, env=machine.environment, stderr=subprocess.PIPE, text=True
+    )
+    while process.poll() is None and machine.bytes_in_cache() < 300_000:
+        time.sleep(0.05)
+    process.send_signal(how)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code and "Traceback" not in err, err
+    assert "go on with: unstrung models pull tiny" in err.lower() or how == signal.SIGKILL
+    hub.cut_after, before = None, len(hub.gets(BIG))
+    assert machine.run("pull", "tiny").returncode == 0
+    assert hub.gets(BIG)[before:] == ["bytes=300000-"]
+
+
 def test_what_was_tampered_with_is_found_and_mended(machine: Machine, hub: Hub) -> None:
     folder = Path(machine.run("pull", "tiny").stdout.strip())
     data = bytearray(PIPELINE[BIG])
@@ -339,7 +360,11 @@ def test_what_was_tampered_with_is_found_and_mended(machine: Machine, hub: Hub) 
     assert faults == {BIG: "changed", "vae/config.json": "changed", "tokenizer/spiece.model": "missing"}
 
     before = len(hub.asked)
-    assert machine.run("pull", "tiny").returncode == 0
+    done = machine.run("pull", "tiny")
+    assert done.returncode == 0 and set(re.findall(r"^(\S+) was not what the hub has", done.stderr, re.M)) == {
+        BIG,
+        "vae/config.json",
+    }
     fetched = {
         path.partition(f"{COMMIT}/")[2] for method, path, _ in hub.asked[before:] if method == "GET" and "/resolve/" in path
     }
@@ -430,6 +455,8 @@ def test_a_licence_is_agreed_to_once(machine: Machine, hub: Hub) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals")
 @pytest.mark.parametrize(("answer", "code"), [("n", 2), ("y", 0)])
 def test_on_a_terminal_one_is_asked(machine: Machine, hub: Hub, answer: str, code: int) -> None:
+    import pty
+
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [*UNSTRUNG, "models", "pull", "terms"], cwd=machine.home, env=machine.environment, stdin=theirs, stdout=subprocess.PIPE,
@@ -446,6 +473,7 @@ def test_on_a_terminal_one_is_asked(machine: Machine, hub: Hub, answer: str, cod
 
 def test_another_commit(machine: Machine, hub: Hub) -> None:
     assert json.loads(machine.run("pull", "newest", "--json").stdout)["revision"] == COMMIT, "the default branch, as it is now"
+    assert machine.listed()["tiny"]["installed"] is True, "it is the commit that this one names"
     pulled = json.loads(machine.run("pull", "tiny", "--revision", NEWER, "--json").stdout)
     assert pulled["revision"] == NEWER and machine.run("path", "tiny").stdout.strip() == pulled["path"]
     assert len(hub.gets(BIG)) == 1, "what both commits hold is fetched once"

@@ -119,16 +119,18 @@ def _wanted(files: list[File], folder: str, variant: str) -> str:
     return next((found for found in (variant, "", *known) if found in known), "")
 
 
-def settle(card: ModelCard, commit: str, file: File, folder: Path, hear: Hear) -> None:
-    """Put a file into a cached repository's folder, unless it is there and right; what is there and wrong is fetched anew."""
+def settle(card: ModelCard, commit: str, file: File, folder: Path, hear: Hear) -> bool:
+    """Put a file into a cached repository's folder, unless it is there; return False where what was there was wrong."""
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 
     assert card.repo_id
     place, blob = folder / "snapshots" / commit / file.name, folder / "blobs" / file.blob
+    right = True
     if place.exists():
-        if digest(place, file.blob) == file.blob:
-            return hear(file.size)
+        if right := digest(place, file.blob) == file.blob:
+            hear(file.size)
+            return True
         place.unlink()
     lock = Path(constants.HF_HUB_CACHE) / ".locks" / folder.name / f"{file.blob}.lock"
     for made in (lock.parent, blob.parent):
@@ -137,6 +139,7 @@ def settle(card: ModelCard, commit: str, file: File, folder: Path, hear: Hear) -
         with WeakFileLock(lock):
             if blob.exists() and digest(blob, file.blob) != file.blob:
                 blob.unlink()
+                right = False
             if blob.exists():
                 hear(file.size)
             else:
@@ -145,6 +148,7 @@ def settle(card: ModelCard, commit: str, file: File, folder: Path, hear: Hear) -
         hf_hub_download(card.repo_id, file.name, revision=commit, library_name="unstrung")
     if not place.is_symlink():  # where links can't be made it was copied
         blob.unlink(missing_ok=True)
+    return right
 
 
 def _download(card: ModelCard, commit: str, file: File, blob: Path, hear: Hear) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from unstrung.card import ModelCard
 from unstrung.errors import InvalidRequest, MissingWeights, UnstrungError
-from unstrung.events import Emit, Progress, ignore
+from unstrung.events import Emit, Note, Progress, ignore
 from unstrung.licenses import LICENSES, find_license
 from unstrung.models.hub.fetch import WEIGHTS, File, choose, digest, find_files, need_hub, part_of, settle
 
@@ -53,7 +53,7 @@ class Fault:
 
 def offline() -> bool:
     """Say whether somebody has forbidden this program the network."""
-    return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in OFFLINE)
+    return _forbidden_by() is not None
 
 
 def pull(card: ModelCard, emit: Emit = ignore, *, revision: str = "", variant: str = "") -> Path:
@@ -63,8 +63,7 @@ def pull(card: ModelCard, emit: Emit = ignore, *, revision: str = "", variant: s
     where its licence waits for `agree`, the disk is too small, or the hub does not give it.
     """
     on_hub(card)
-    if offline():
-        name = next(name for name in OFFLINE if os.environ.get(name))
+    if name := _forbidden_by():
         words = f"{card.id} can't be pulled, for {name} forbids the network: unset it, then: unstrung models pull {card.id}"
         raise UnstrungError("offline", "model", words)
     if needs_assent(card):
@@ -88,7 +87,8 @@ def pull(card: ModelCard, emit: Emit = ignore, *, revision: str = "", variant: s
         _write(card, record)  # before the first byte, so that what is cut off can be removed
     hear = _counter(emit, "pull", sum(file.size for file in files))
     for file in files:
-        settle(card, commit, file, folder, hear)
+        if not settle(card, commit, file, folder, hear):
+            emit(Note("mended", f"{file.name} was not what the hub has: it was fetched anew.", {"file": file.name}))
     snapshot = folder / "snapshots" / commit
     known = {file.name: file.blob if len(file.blob) == 64 else digest(snapshot / file.name) for file in files}
     _write(card, replace(record, whole=True, files={name: {**row, "sha256": known[name]} for name, row in record.files.items()}))
@@ -244,6 +244,10 @@ def _counter(emit: Emit, stage: str, total: int) -> Any:
     return hear
 
 
+def _forbidden_by() -> str | None:
+    return next((name for name in OFFLINE if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")), None)
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -294,7 +298,7 @@ def _read(card: ModelCard) -> Record | None:
 def _current(card: ModelCard) -> Record | None:
     """Return what was pulled, unless the card has come to name another commit since and nobody chose this one."""
     record = _read(card)
-    return record if record and (record.chosen or record.asked == card.revision) else None
+    return record if record and (record.chosen or card.revision in ("", record.asked, record.commit)) else None
 
 
 def _sizes(card: ModelCard, record: Record) -> Iterator[tuple[str, int | None]]:
@@ -319,7 +323,11 @@ def _read_json(place: Path) -> Any:
 
 
 def _write_json(place: Path, data: Any) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
     part = place.with_name(f".{place.name}.part")
-    part.write_text(json.dumps(data, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    part.replace(place)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(data, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        part.replace(place)
+    except OSError as error:
+        words = f"{place.parent} can't be written to ({error.strerror}): let UNSTRUNG_DATA name another folder."
+        raise UnstrungError("data_unwritable", None, words) from None
