@@ -22,6 +22,7 @@ FLOORS = {
     "unstrung.job": (0, "words"),
     "unstrung.recipe": (0, "words"),
     "unstrung.plugins": (0, "words"),
+    "unstrung.licenses": (0, "words"),
     "unstrung.media": (1, "media"),
     "unstrung.diffusion": (2, "maths"),
     "unstrung.models": (3, "makers"),

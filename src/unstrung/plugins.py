@@ -2,8 +2,9 @@
 
 A package of models is a module with `CARDS` and `load(card, device) -> Model`, in the entry point group `unstrung.models`. It may
 have `check(card)`, which raises `MissingWeights` where something is not installed, and loads nothing; `find(name)`, which
-returns the card of a model that is in no list, as a folder's, or None; and `forecast(card, request, device)`, which returns the
-ways of placing the model for a resolved request, the best first: dicts with `plan`, `ram` in bytes, and `why` it does not fit.
+returns the card of a model that is in no list, as a folder's, or None; `variant(card)`, which of a repository's files it reads;
+and `forecast(card, request, device)`, which returns the ways of placing the model for a resolved request, the best first: dicts
+with `plan`, `ram` in bytes, and `why` it does not fit.
 """
 
 from __future__ import annotations

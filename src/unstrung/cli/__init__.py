@@ -20,6 +20,7 @@ from unstrung.cli.feedback import feedback_app
 from unstrung.cli.jobs import StoreUrl, enqueue, jobs_app, serve, worker
 from unstrung.cli.learn import data_app, eval_app, train_app
 from unstrung.cli.letter import letter_app
+from unstrung.cli.models import models_app
 from unstrung.cli.studio import space, studio
 from unstrung.cli.talk import Json, Talk, print_json, print_plans
 from unstrung.cli.tokens import tokens_app
@@ -71,7 +72,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Text to video that nobody can switch off: unstrung 'a red fox running through the snow at night'",
 )
-models_app = typer.Typer(no_args_is_help=True, help="See which models there are.")
 app.add_typer(models_app, name="models")
 app.add_typer(data_app, name="data")
 app.add_typer(train_app, name="train")
@@ -307,40 +307,6 @@ def _difference(before: Recipe, after: Recipe) -> str:
     if before.software != after.software or before.device != after.device:
         return "different: other software or another machine made the first one"
     return "different, although model, software and machine are the same"
-
-
-@models_app.command("list")
-def models_list(as_json: Json = False) -> None:
-    """List the models."""
-    from unstrung.plugins import cards
-
-    known = [card for card, _ in cards().values()]
-    if as_json:
-        print_json([card.to_dict() for card in known])
-        return
-    for card in known:
-        print(f"{card.id:<10} {', '.join(card.tasks):<18} {card.license:<12} {card.summary}")
-
-
-@models_app.command("show")
-def models_show(model: Annotated[str, typer.Argument(help="Its name.")], as_json: Json = False) -> None:
-    """Say what a model can do, costs and allows."""
-    from unstrung.plugins import find_card
-
-    card, _ = find_card(model)
-    if as_json:
-        print_json(card.to_dict())
-        return
-    low, high = card.limits.min_seconds, card.limits.max_seconds
-    print(f"{card.id} ({f'revision {card.revision}, ' if card.revision else ''}{card.license})\n{card.summary}")
-    print(f"\ndoes      {', '.join(card.tasks)}\nlength    {low:g} to {high:g} s at {card.fps} fps")
-    print(f"sides     {card.limits.min_side} to {card.limits.max_side} pixels")
-    print(f"samplers  {', '.join(card.samplers) or 'none to choose from'}")
-    print("defaults  " + ", ".join(f"{k} {v}" for k, v in card.defaults.items() if v is not None))
-    for name, option in card.options.items():
-        print(f"option    {name} = {option.default}: {option.help}")
-    for note in card.notes:
-        print(f"- {note}")
 
 
 @app.command()

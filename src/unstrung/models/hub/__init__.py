@@ -83,6 +83,11 @@ def forecast(card: ModelCard, request: Request, device: str | None = None) -> li
     return memory.forecast(weights, family, request, device)
 
 
+def variant(card: ModelCard) -> str:
+    """Return which variant of its repository's files a model is loaded from; "" is the plain one."""
+    return (_KNOWN[card.id][1].variant or "") if card.id in _KNOWN else ""
+
+
 def load(card: ModelCard, device: str | None = None) -> HubModel:
     """Load a model from the weights that lie here."""
     if device not in DEVICES:
@@ -98,8 +103,9 @@ def load(card: ModelCard, device: str | None = None) -> HubModel:
 
 def _about(card: ModelCard, folder: Path) -> dict[str, str]:
     """Return the revision of the weights in a folder, and one digest of all their files."""
-    lines = [f"{path.relative_to(folder)} {_digest(path)}\n" for path in sorted(folder.rglob("*.safetensors"))]
-    return {"revision": card.revision or folder.name, "sha256": hashlib.sha256("".join(lines).encode()).hexdigest()}
+    files = sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*.safetensors"))
+    lines = "".join(f"{_digest(path)}  {name}\n" for name, path in files)  # as `shelf.fingerprint` has them
+    return {"revision": card.revision or folder.name, "sha256": hashlib.sha256(lines.encode()).hexdigest()}
 
 
 def _digest(path: Path) -> str:
@@ -125,7 +131,7 @@ def _read(name: str, folder: Path) -> tuple[Family, Weights]:
             like = next((one for one in family.weights if set(tasks) & set(one.tasks)), family.weights[0])
             summary = f"A {made_by} of your own."
             return family, replace(
-                like, id=name, repo_id=str(folder), summary=summary, license="see-page", arguments=NOTHING, options=NOTHING,
+                like, id=name, repo_id=str(folder), summary=summary, license="see-card", arguments=NOTHING, options=NOTHING,
             )  # fmt: skip
     known = ", ".join(sorted({way.pipeline for family in FAMILIES for way in family.ways.values()}))
     raise UnknownModel(f"'{name}' is a {made_by}, which Unstrung does not know how to run. It runs: {known}.")

@@ -251,6 +251,11 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error) or "allocate memory" in str(error)
 
 
+def _variant(folder: Path, weights: Weights) -> str | None:
+    """Return which of several kinds of files is there to be read, if they have names of their own."""
+    return weights.variant if weights.variant and any(folder.rglob(f"*.{weights.variant}*.safetensors")) else None
+
+
 def load_model(
     card: ModelCard, family: Family, weights: Weights, folder: Path, device: str | None, about: Mapping[str, Any]
 ) -> HubModel:
@@ -260,7 +265,9 @@ def load_model(
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     kinds = {"default": torch.bfloat16, **{name: torch.float32 for name in family.float32}}
     try:
-        pipe = diffusers.DiffusionPipeline.from_pretrained(folder, torch_dtype=kinds, use_safetensors=True, local_files_only=True)
+        pipe = diffusers.DiffusionPipeline.from_pretrained(
+            folder, torch_dtype=kinds, use_safetensors=True, local_files_only=True, variant=_variant(folder, weights)
+        )
     except ImportError as error:  # of what one family's parts alone need
         raise MissingWeights(f"{card.id} needs a library that is not here: {str(error).strip().splitlines()[0]}") from None
     return HubModel(card, family, weights, pipe.to(where), where, about)

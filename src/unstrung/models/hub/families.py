@@ -138,7 +138,7 @@ LTX = Family(
     fps="frame_rate",
     weights=(
         Weights(
-            "ltx-video", "Lightricks/LTX-Video", "see-page", "Lightricks' first, small and quick.",
+            "ltx-video", "Lightricks/LTX-Video", "see-card", "Lightricks' first, small and quick.",
             (TEXT, IMAGE), {"transformer": 1.92, "text_encoder": T5_XXL, "vae": 0.42}, 2048,
             size=(704, 480), fps=24, seconds=5.0, max_frames=257, steps=40, guidance=3.0, draft_steps=20,
         ),
@@ -149,13 +149,13 @@ LTX = Family(
             arguments={"decode_timestep": 0.05, "decode_noise_scale": 0.025},
         ),
         Weights(
-            "ltx-video-13b", "Lightricks/LTX-Video-0.9.7-dev", "LTX-Video-OpenRAIL-M", "The large one.",
+            "ltx-video-13b", "Lightricks/LTX-Video-0.9.7-dev", "LTXV-Open-Weights-0.X", "The large one.",
             (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND), {"transformer": 13.04, "text_encoder": T5_XXL, "vae": 1.25}, 4096,
             size=(1216, 704), fps=24, seconds=5.0, max_frames=257, steps=30, guidance=5.0, draft_steps=16,
             arguments={"decode_timestep": 0.05, "decode_noise_scale": 0.025},
         ),
         Weights(
-            "ltx-video-13b-distilled", "Lightricks/LTX-Video-0.9.8-13B-distilled", "LTX-Video-OpenRAIL-M", "The large one, in eight steps.",
+            "ltx-video-13b-distilled", "Lightricks/LTX-Video-0.9.8-13B-distilled", "LTXV-Open-Weights-0.X", "The large one, in eight steps.",
             (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND), {"transformer": 13.04, "text_encoder": T5_XXL, "vae": 1.25}, 4096,
             size=(1216, 704), fps=24, seconds=5.0, max_frames=257, **_DISTILLED,
             arguments={"decode_timestep": 0.05, "decode_noise_scale": 0.025},
@@ -334,7 +334,7 @@ SANA = Family(
     frames="frames", arguments={"use_resolution_binning": False},  # sizes are honoured, not led to the nearest one of a list
     weights=(
         Weights(
-            "sana-video", "Efficient-Large-Model/SANA-Video_2B_480p_diffusers", "see-page",
+            "sana-video", "Efficient-Large-Model/SANA-Video_2B_480p_diffusers", "see-card",
             "NVIDIA's, small and quick: attention that grows with the length and not its square.",
             (TEXT, IMAGE), {"transformer": 2.06, "text_encoder": 2.61, "vae": 0.13}, 2240,
             size=(832, 480), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=6.0, draft_steps=20,
@@ -349,12 +349,12 @@ KANDINSKY = Family(
     size_multiple=16, frame_stride=4, frame_offset=21, latent=(16, 4, 8), patch=(1, 2), layout="bthwc", text_tokens=512,
     weights=(
         Weights(
-            "kandinsky-5-lite", "kandinskylab/Kandinsky-5.0-T2V-Lite-sft-5s-Diffusers", "see-page", "A small one of Sber's.",
+            "kandinsky-5-lite", "kandinskylab/Kandinsky-5.0-T2V-Lite-sft-5s-Diffusers", "see-card", "A small one of Sber's.",
             (TEXT,), {"transformer": 2.0, "text_encoder": QWEN_7B, "text_encoder_2": 0.12, "vae": 0.25}, 1792,
             size=(768, 512), fps=24, seconds=5.0, max_frames=121, steps=50, guidance=5.0, draft_steps=20,
         ),
         Weights(
-            "kandinsky-5-pro-i2v", "kandinskylab/Kandinsky-5.0-I2V-Pro-sft-5s-Diffusers", "see-page", "The large one, from a picture.",
+            "kandinsky-5-pro-i2v", "kandinskylab/Kandinsky-5.0-I2V-Pro-sft-5s-Diffusers", "see-card", "The large one, from a picture.",
             (IMAGE,), {"transformer": 19.0, "text_encoder": QWEN_7B, "text_encoder_2": 0.12, "vae": 0.25}, 4096,
             size=(768, 512), fps=24, seconds=5.0, max_frames=121, steps=50, guidance=5.0, draft_steps=20,
         ),
@@ -369,7 +369,7 @@ HELIOS = Family(
     float32=("vae",), samplers={},
     weights=(
         Weights(
-            "helios", "BestWishYsh/Helios-Base", "see-page", "A minute and more, piece by piece.",
+            "helios", "BestWishYsh/Helios-Base", "see-card", "A minute and more, piece by piece.",
             (TEXT, IMAGE), {"transformer": 14.3, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
             size=(640, 384), fps=24, seconds=5.0, max_frames=1440, steps=50, guidance=5.0, draft_steps=20,
         ),
@@ -391,12 +391,12 @@ SKYREELS = Family(
     **_SKYREELS, **_WAN,
     weights=(
         Weights(
-            "skyreels-v2", "Skywork/SkyReels-V2-T2V-14B-720P-Diffusers", "see-page", "Made for films: shots and camera in its words.",
+            "skyreels-v2", "Skywork/SkyReels-V2-T2V-14B-720P-Diffusers", "see-card", "Made for films: shots and camera in its words.",
             (TEXT,), {"transformer": 14.29, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
             size=(1280, 720), fps=24, seconds=4.0, max_frames=121, steps=50, guidance=6.0, draft_steps=20,
         ),
         Weights(
-            "skyreels-v2-i2v", "Skywork/SkyReels-V2-I2V-14B-720P-Diffusers", "see-page", "The same, from a picture.",
+            "skyreels-v2-i2v", "Skywork/SkyReels-V2-I2V-14B-720P-Diffusers", "see-card", "The same, from a picture.",
             (IMAGE,), {"transformer": 16.4, **_WAN_CLIP}, 5120,
             size=(1280, 720), fps=24, seconds=4.0, max_frames=121, steps=50, guidance=5.0, draft_steps=20,
         ),
@@ -408,7 +408,7 @@ SKYREELS_FORCING = Family(
     **_SKYREELS, **_WAN, arguments={"overlap_history": 17, "addnoise_condition": 20},
     weights=(
         Weights(
-            "skyreels-v2-df", "Skywork/SkyReels-V2-DF-14B-720P-Diffusers", "see-page", "Longer films: each piece goes on from the one before.",
+            "skyreels-v2-df", "Skywork/SkyReels-V2-DF-14B-720P-Diffusers", "see-card", "Longer films: each piece goes on from the one before.",
             (TEXT, IMAGE), {"transformer": 14.29, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
             size=(1280, 720), fps=24, seconds=4.0, max_frames=737, steps=30, guidance=6.0, draft_steps=15,
         ),
