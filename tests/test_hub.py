@@ -19,8 +19,8 @@ torch = pytest.importorskip("torch")
 
 import tiny  # noqa: E402
 from unstrung import engine  # noqa: E402
-from unstrung.errors import Canceled, InvalidRequest, MissingWeights, UnknownModel  # noqa: E402
-from unstrung.events import Event, Preview, Progress  # noqa: E402
+from unstrung.errors import Canceled, InvalidRequest, MissingWeights, NotEnoughMemory, UnknownModel  # noqa: E402
+from unstrung.events import Event, Note, Preview, Progress  # noqa: E402
 from unstrung.media.clip import Clip  # noqa: E402
 from unstrung.media.codec import read_clip, read_recipe, write_clip  # noqa: E402
 from unstrung.models.hub import _KNOWN, CARDS  # noqa: E402
@@ -217,9 +217,61 @@ def test_what_is_unset_comes_from_the_models_row(hub: Path) -> None:
 
 def test_pipelines_of_one_model_share_its_parts_as_they_are(hub: Path) -> None:
     opened = engine.open_model("ltx-video-0.9.5")
-    pipes = [opened._pipe(name) for name in ("LTXConditionPipeline", "LTXPipeline", "LTXImageToVideoPipeline")]  # type: ignore[attr-defined]
+    pipes = [opened._pipes.get(name) for name in ("LTXConditionPipeline", "LTXPipeline", "LTXImageToVideoPipeline")]  # type: ignore[attr-defined]
     assert all(pipe.transformer is pipes[0].transformer and pipe.vae is pipes[0].vae for pipe in pipes)
     assert {part.dtype for part in (pipes[0].transformer, pipes[0].vae, pipes[0].text_encoder)} == {torch.bfloat16}
+
+
+def out_of_memory(module: Any, *given: Any) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+
+def test_memory_that_ends_while_sampling_is_met_by_a_smaller_plan_once(hub: Path) -> None:
+    opened = engine.open_model("wan2.1-1.3b")
+    plain, recipe = engine.generate(asked("wan2.1-1.3b"), model=opened)
+    notes: list[Event] = []
+    opened._pipes.get("WanPipeline").transformer.register_forward_pre_hook(out_of_memory)  # type: ignore[attr-defined]
+    again, other = engine.generate(asked("wan2.1-1.3b"), notes.append, model=opened)
+    (note,) = [event for event in notes if isinstance(event, Note)]
+    assert note.code == "smaller_plan" and "begins again under" in note.text
+    assert recipe.device["plan"] == "resident" and (other.device["plan"], other.device["tiled"]) != ("resident", False)
+    assert again.frames.shape == plain.frames.shape
+    opened._pipes.plan = replace(opened._pipes.plan, name="disk")  # type: ignore[attr-defined]
+    opened._pipes.get("WanPipeline").transformer.register_forward_pre_hook(out_of_memory)  # type: ignore[attr-defined]
+    with pytest.raises(NotEnoughMemory, match="under the plan 'disk', and there is no smaller one"):
+        engine.generate(asked("wan2.1-1.3b"), model=opened)
+
+
+def test_memory_that_ends_while_decoding_costs_no_step(hub: Path) -> None:
+    opened = engine.open_model("cogvideox-2b")
+    plain, _ = engine.generate(asked("cogvideox-2b"), model=opened)
+    events: list[Event] = []
+    decoder = opened._pipes.get("CogVideoXPipeline").vae.decoder  # type: ignore[attr-defined]
+    broken = decoder.register_forward_pre_hook(out_of_memory)
+
+    def hear(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, Note):
+            broken.remove()  # in tiles there is room
+
+    clip, _ = engine.generate(asked("cogvideox-2b"), hear, model=opened)
+    assert [event.text for event in events if isinstance(event, Note)] == [
+        "Decoding needs more memory than there is: it is done again, in tiles."
+    ]
+    steps = [event.done for event in events if isinstance(event, Progress) and event.stage == "sample"]
+    assert steps == [0, 1, 2, 3] and clip.frames.shape == plain.frames.shape
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_loaded() -> None:
+    from unstrung.models.hub import memory
+
+    with pytest.raises(NotEnoughMemory, match=r"wan2\.1-14b at 1280x720 for 5\.06 s does not fit\. .* --model nano"):
+        memory.choose(*_sized("wan2.1-14b"), memory.Machine(4 * 2**30, 2**33, 2**33))
+
+
+def _sized(model: str) -> Any:
+    family, weights = _KNOWN[model]
+    return weights, family, *weights.size, 81
 
 
 def test_samplers_by_name_change_the_picture(hub: Path) -> None:

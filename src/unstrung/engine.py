@@ -190,7 +190,7 @@ def _recipe(request: Request, resolved: Resolved, card: ModelCard, about: Mappin
         software={"unstrung": __version__, "python": platform.python_version(), **about.get("software", {})},
         device={
             "name": about.get("device"), "system": platform.system(), "machine": platform.machine(),
-            **({"host": about["host"]} if "host" in about else {}),
+            **{name: about[name] for name in ("host", "plan", "tiled") if name in about},
         },
         seconds=clock.seconds,
         peak_memory_bytes=_peak_memory(),

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from unstrung.card import ModelCard
-from unstrung.errors import InvalidRequest, MissingWeights
+from unstrung.errors import InvalidRequest, NotEnoughMemory
 from unstrung.events import Emit, Note, Preview, Progress
 from unstrung.media.clip import Clip, Frames
 from unstrung.models.hub import preview
 from unstrung.models.hub.families import Family, Weights
 from unstrung.models.hub.given import RULES
+from unstrung.models.hub.pipes import Pipes
 from unstrung.request import Request, tasks_of
 
 PREVIEW_EVERY, PREVIEW_SIDE = 3, 256  # steps, and pixels
@@ -29,20 +30,31 @@ SOFTWARE = ("diffusers", "transformers", "torch")
 class HubModel:
     """A diffusers pipeline that is loaded, and those of its family that share its parts."""
 
-    def __init__(
-        self, card: ModelCard, family: Family, weights: Weights, pipe: Any, device: str, about: Mapping[str, Any]
-    ) -> None:
-        self.card, self._family, self._weights, self._device = card, family, weights, device
-        self._pipes = {type(pipe).__name__: pipe}
-        self._own = pipe.scheduler.config, type(pipe.scheduler)
-        self._about = about
+    def __init__(self, card: ModelCard, family: Family, weights: Weights, pipes: Pipes, about: Mapping[str, Any]) -> None:
+        self.card, self._family, self._weights, self._pipes, self._about = card, family, weights, pipes, about
 
     def generate(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
-        """Make the clip of a resolved request."""
+        """Make the clip of a resolved request; where memory ends in the middle, once more under a smaller plan."""
+        plan = self._pipes.plan_for(request)
+        try:
+            return self._run(request, emit, given)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+        smaller = self._pipes.step_down(request)
+        if smaller is None:
+            raise NotEnoughMemory(f"Memory ran out under the plan '{plan.name}', and there is no smaller one: ask for less.")
+        words = f"Memory ran out under the plan '{plan.name}': it begins again under '{smaller.name}'."
+        emit(Note("smaller_plan", words, {"from": plan.to_dict(), "to": smaller.to_dict()}))
+        return self._run(request, emit, given)
+
+    def _run(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
         assert request.fps and request.width and request.height and request.seed is not None
-        emit(Progress("encode", 0, 1))
         way = self._family.ways[tasks_of(request)[0]]
-        pipe = self._pipe(way.pipeline)
+        emit(Progress("load", 0, 1))
+        pipe = self._pipes.get(way.pipeline)
+        emit(Progress("load", 1, 1))
+        emit(Progress("encode", 0, 1))
         self._check_length(pipe, request)
         arguments = {**self.arguments(pipe, request), **RULES[way.takes](request, given, pipe)}
         with _told(pipe, self._family, request, emit) as told, torch.random.fork_rng():
@@ -56,7 +68,7 @@ class HubModel:
         """Return what a pipeline is called with, beside what is given and what tells of its progress."""
         family, weights = self._family, self._weights
         assert request.seed is not None
-        self._choose_sampler(pipe, request.sampler)
+        pipe.scheduler = self._pipes.scheduler(request.sampler)
         arguments: dict[str, Any] = {
             "prompt": request.prompt, "negative_prompt": request.negative_prompt, "width": request.width,
             "height": request.height, family.frames: request.num_frames, "num_inference_steps": request.num_inference_steps,
@@ -73,23 +85,6 @@ class HubModel:
         taken = inspect.signature(pipe.__call__).parameters
         return {name: value for name, value in arguments.items() if name in taken}
 
-    def _pipe(self, name: str) -> Any:
-        """Return the pipeline of that name, made of the parts of the one that was loaded."""
-        import diffusers
-
-        if name not in self._pipes:
-            self._pipes[name] = _like(getattr(diffusers, name), next(iter(self._pipes.values())))
-        return self._pipes[name]
-
-    def _choose_sampler(self, pipe: Any, name: str | None) -> None:
-        """Put the sampler of that name into a pipeline, with what the weights' own says; unset: their own."""
-        import diffusers
-
-        config, own = self._own
-        made = own if name is None else getattr(diffusers, self._family.samplers[name])
-        extra = {"shift": config["flow_shift"]} if "flow_shift" in config and "flow_shift" not in _fields(made) else {}
-        pipe.scheduler = made.from_config(config, **extra)
-
     def _check_length(self, pipe: Any, request: Request) -> None:
         most = self._family.text_tokens
         for name in ("prompt", "negative_prompt"):
@@ -102,24 +97,13 @@ class HubModel:
 
     def about(self) -> dict[str, object]:
         """Return what a recipe says of the model."""
-        return {**self._about, "device": self._device, "software": {name: version(name) for name in SOFTWARE}}
+        plan = self._pipes.plan
+        placed = {"plan": plan.name, "tiled": plan.tiled} if plan else {}
+        return {**self._about, **placed, "software": {name: version(name) for name in SOFTWARE}}
 
     def close(self) -> None:
         """Drop the pipelines."""
-        self._pipes.clear()
-
-
-def _like(made: Any, pipe: Any) -> Any:
-    """Return another pipeline of the parts of one. (`from_pipe` would turn them all into float32.)"""
-    known = {**pipe.config, **pipe.components}
-    wanted = _fields(made).items()
-    return made(
-        **{name: known.get(name) for name, one in wanted if name in known or (one.default is one.empty and name != "self")}
-    )
-
-
-def _fields(scheduler: type) -> Mapping[str, Any]:
-    return inspect.signature(scheduler.__init__).parameters  # type: ignore[misc]
+        self._pipes.close()
 
 
 def _tokens(pipe: Any, words: list[str]) -> list[int]:
@@ -212,7 +196,7 @@ class _Report:
             try:
                 out = decode(latents, *args, **kwargs)
             except (torch.OutOfMemoryError, RuntimeError) as error:
-                vae = decode.__self__  # type: ignore[attr-defined]
+                vae = self._pipe.vae
                 if not _is_out_of_memory(error) or getattr(vae, "use_tiling", True):
                     raise
                 self._emit(Note("smaller_plan", "Decoding needs more memory than there is: it is done again, in tiles."))
@@ -251,23 +235,9 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error) or "allocate memory" in str(error)
 
 
-def _variant(folder: Path, weights: Weights) -> str | None:
-    """Return which of several kinds of files is there to be read, if they have names of their own."""
-    return weights.variant if weights.variant and any(folder.rglob(f"*.{weights.variant}*.safetensors")) else None
-
-
 def load_model(
     card: ModelCard, family: Family, weights: Weights, folder: Path, device: str | None, about: Mapping[str, Any]
 ) -> HubModel:
-    """Load a pipeline from its folder: in bfloat16, but for what loses too much in it."""
-    import diffusers
-
+    """Return a model whose weights lie in a folder; they are loaded with its first request, for that says how."""
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    kinds = {"default": torch.bfloat16, **{name: torch.float32 for name in family.float32}}
-    try:
-        pipe = diffusers.DiffusionPipeline.from_pretrained(
-            folder, torch_dtype=kinds, use_safetensors=True, local_files_only=True, variant=_variant(folder, weights)
-        )
-    except ImportError as error:  # of what one family's parts alone need
-        raise MissingWeights(f"{card.id} needs a library that is not here: {str(error).strip().splitlines()[0]}") from None
-    return HubModel(card, family, weights, pipe.to(where), where, about)
+    return HubModel(card, family, weights, Pipes(card, family, weights, folder, where), {**about, "device": where})

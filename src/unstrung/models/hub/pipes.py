@@ -1,0 +1,142 @@
+"""A model's pipelines, loaded when they are needed, and placed as its plan says: what fits is known before a byte is read."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unstrung.card import ModelCard
+from unstrung.errors import MissingWeights
+from unstrung.models.hub import memory
+from unstrung.models.hub.families import Family, Weights
+from unstrung.models.hub.memory import Machine, Plan
+from unstrung.request import Request
+
+
+class Pipes:
+    """The pipelines of one model, which share its parts."""
+
+    def __init__(self, card: ModelCard, family: Family, weights: Weights, folder: Path, device: str) -> None:
+        self._card, self._family, self._folder, self._device = card, family, folder, device
+        self._weights = replace(weights, billions=counted(folder) or weights.billions)
+        self._pipes: dict[str, Any] = {}
+        self._machine: Machine | None = None  # as it was before anything was loaded
+        self._scheduler: tuple[Any, Any] | None = None
+        self._disk: tempfile.TemporaryDirectory[str] | None = None
+        self.plan: Plan | None = None
+
+    def plan_for(self, request: Request) -> Plan:
+        """Choose a plan under which a request fits, the one at work if that will do; raise `NotEnoughMemory` for none."""
+        assert request.width and request.height and request.num_frames
+        if self._machine is None:
+            self._machine = memory.look(self._device)
+        asked = self._weights, self._family, request.width, request.height, request.num_frames, self._machine
+        best = memory.choose(*asked, request.fps)
+        now = self.plan
+        if now is None or all((now.name, now.tiled) != (plan.name, plan.tiled) for plan in memory.plans(*asked)):
+            self._use(best)
+        assert self.plan is not None
+        return self.plan
+
+    def step_down(self, request: Request) -> Plan | None:
+        """Go over to the next smaller plan, after an out-of-memory; return None where there is none."""
+        assert request.width and request.height and request.num_frames and self._machine and self.plan
+        asked = self._weights, self._family, request.width, request.height, request.num_frames, self._machine
+        fitting = memory.plans(*asked)
+        now = next(plan for plan in fitting if (plan.name, plan.tiled) == (self.plan.name, self.plan.tiled))
+        smaller = memory.step_down(now, fitting)
+        if smaller is not None:
+            self._use(smaller)
+        return smaller
+
+    def get(self, name: str) -> Any:
+        """Return the pipeline of that name: what the folder holds, or another one of the same parts."""
+        import diffusers
+
+        if not self._pipes:
+            self._load()
+        if name not in self._pipes:
+            made = _like(getattr(diffusers, name), next(iter(self._pipes.values())))
+            if self.plan and self.plan.name == "model-offload":
+                made.enable_model_cpu_offload(device=self._device)
+            self._pipes[name] = made
+        return self._pipes[name]
+
+    def scheduler(self, name: str | None) -> Any:
+        """Return a sampler by its name, with the settings of the weights' own; without one, that."""
+        import diffusers
+
+        assert self._scheduler is not None, "nothing is loaded"
+        config, own = self._scheduler
+        made = own if name is None else getattr(diffusers, self._family.samplers[name])
+        shifted = "flow_shift" in config and "flow_shift" not in _fields(made)
+        return made.from_config(config, **({"shift": config["flow_shift"]} if shifted else {}))
+
+    def close(self) -> None:
+        """Drop all that is loaded."""
+        self._pipes.clear()
+        if self._disk is not None:
+            self._disk.cleanup()
+            self._disk = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _use(self, plan: Plan) -> None:
+        self.close()  # what is placed can't be placed again
+        self.plan = plan
+
+    def _load(self) -> None:
+        """Load what the folder holds: in bfloat16, but for what loses too much in it."""
+        import diffusers
+
+        kinds = {"default": torch.bfloat16, **{name: torch.float32 for name in self._family.float32}}
+        try:
+            pipe = diffusers.DiffusionPipeline.from_pretrained(
+                self._folder, torch_dtype=kinds, use_safetensors=True, local_files_only=True, variant=self._variant()
+            )
+        except ImportError as error:  # of what one family's parts alone need
+            words = str(error).strip().splitlines()[0]
+            raise MissingWeights(f"{self._card.id} needs a library that is not here: {words}") from None
+        self._scheduler = pipe.scheduler.config, type(pipe.scheduler)
+        if self.plan is None:
+            pipe.to(self._device)
+        else:
+            if self.plan.name == "disk":
+                self._disk = tempfile.TemporaryDirectory(prefix="unstrung-")
+            memory.apply(pipe, self.plan, self._device, Path(self._disk.name) if self._disk else None)
+        self._pipes[type(pipe).__name__] = pipe
+
+    def _variant(self) -> str | None:
+        """Return which of several kinds of files is there to be read, if they have names of their own."""
+        named = self._weights.variant
+        return named if named and any(self._folder.rglob(f"*.{named}*.safetensors")) else None
+
+
+def counted(folder: Path) -> Mapping[str, float]:
+    """Return how many billions of weights each part of a pipeline has, from the heads of its files."""
+    found: dict[str, float] = {}
+    for path in sorted(folder.glob("*/*.safetensors")):
+        with path.open("rb") as file:
+            head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        count = sum(math.prod(one["shape"]) for name, one in head.items() if name != "__metadata__")
+        found[path.parent.name] = found.get(path.parent.name, 0.0) + count / 1e9
+    return found
+
+
+def _like(made: Any, pipe: Any) -> Any:
+    """Return another pipeline of the parts of one. (`from_pipe` would turn them all into float32.)"""
+    known = {**pipe.config, **pipe.components}
+    needed = {name for name, one in _fields(made).items() if one.default is one.empty and name != "self"}
+    return made(**{name: known.get(name) for name in _fields(made) if name in known or name in needed})
+
+
+def _fields(made: Any) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(made.__init__).parameters
