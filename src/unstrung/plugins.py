@@ -1,7 +1,8 @@
 """Where things plug in: tables of names, built in and from entry points, imported on first use.
 
 A package of models is a module with `CARDS` and `load(card, device) -> Model`, in the entry point group `unstrung.models`. It may
-have `check(card)`, which raises `MissingWeights` where something is not installed, and loads nothing.
+have `check(card)`, which raises `MissingWeights` where something is not installed, and loads nothing; and `named_cards()`, which
+returns the cards of models that somebody has named on this machine: they may be others each time it is called.
 """
 
 from __future__ import annotations
@@ -45,7 +46,14 @@ def cards() -> dict[str, tuple[ModelCard, ModuleType]]:
     found = modules(GROUP_MODELS).values()
     # beside our models lie modules that hold none; who else names a module as one says which it has
     known = [module for module in found if hasattr(module, "CARDS") or not module.__name__.startswith(f"{GROUP_MODELS}.")]
-    return {card.id: (card, module) for module in known for card in module.CARDS}
+    table = {card.id: (card, module) for module in known for card in module.CARDS}
+    for module in known:
+        for card in module.named_cards() if hasattr(module, "named_cards") else ():
+            if table.setdefault(card.id, (card, module))[0] is not card:
+                warnings.warn(
+                    f"'{card.id}', which was named here, is left out: another model has this name by now.", stacklevel=2
+                )
+    return table
 
 
 def find_card(model: str) -> tuple[ModelCard, ModuleType]:
