@@ -1,4 +1,4 @@
-"""A running server for tests: `unstrung serve` as its host would start it, and OpenAI's own client to speak to it."""
+"""Running servers for tests: `unstrung serve` as its host would start it, and OpenAI's own client to speak to it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,16 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import openai
+
+from unstrung.media.clip import Clip
+from unstrung.media.codec import read_clip
+
+UNSTRUNG = [sys.executable, "-m", "unstrung"]
+
+
+def run(*words: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run([*UNSTRUNG, *words], cwd=cwd, capture_output=True, text=True, env={**os.environ, **env}, timeout=240)
 
 
 class Served:
@@ -56,3 +66,31 @@ class Served:
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(30) == 0
+
+
+class Shared(Served):
+    """A server of ours that asks for tokens, as a collective's does, and one of its tokens."""
+
+    def __init__(self, folder: Path, *options: str, port: int = 0, key: str | None = None) -> None:
+        folder.mkdir(exist_ok=True)
+        self.key = key or run("tokens", "create", "ann", UNSTRUNG_DATA=str(folder)).stdout.strip().splitlines()[-1]
+        super().__init__(folder, *options, port=port)
+        self.client = self.client.with_options(api_key=self.key)
+        self.there = {"UNSTRUNG_REMOTE_URL": f"http://127.0.0.1:{self.port}/v1", "UNSTRUNG_REMOTE_KEY": self.key}
+
+    def film(self, id: str, folder: Path) -> Clip:
+        self.client.videos.download_content(id).write_to_file(folder / f"{id}.mp4")
+        return read_clip(folder / f"{id}.mp4")
+
+    def status(self, id: str) -> str:
+        return str((self.client.videos.retrieve(id).model_extra or {})["unstrung"]["status"])
+
+    def wait(self, status: str, seconds: float = 60) -> str:
+        """Wait until the newest video stands there; return its id."""
+        for _ in range(int(seconds / 0.05)):
+            for video in self.client.videos.list(limit=1):
+                if self.status(video.id) == status:
+                    return video.id
+                break
+            time.sleep(0.05)
+        raise AssertionError(f"no video is {status}")

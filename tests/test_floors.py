@@ -196,7 +196,7 @@ def test_importing_is_free(tmp_path: Path) -> None:
 def test_every_module_imports_where_torch_is_missing() -> None:
     """The default install has no torch: all but training, the reader and what runs models in torch import without it."""
     native, hub = ([f"unstrung.models.{family}.{name}" for name in names] for family, names in
-                   (("native", ("model", "detail")), ("hub", ("adapter", "preview"))))  # fmt: skip
+                   (("native", ("model", "detail")), ("hub", ("adapter", "pipes", "preview"))))  # fmt: skip
     needs_torch = ("unstrung.train", "unstrung.eval", *native, *hub)
     names = [m for m in map(module_name, MODULES) if not m.startswith(needs_torch)]
     code = f"import sys; sys.modules['torch'] = None\nimport importlib\nfor n in {names!r}: importlib.import_module(n)"

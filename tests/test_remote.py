@@ -10,7 +10,6 @@ import shutil
 import signal
 import ssl
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ import openai
 import pytest
 from PIL import Image
 
-from served import Served
+from served import UNSTRUNG, Served, Shared, run
 from unstrung import Condition, Request, generate
 from unstrung.engine import open_model
 from unstrung.errors import Canceled, MissingWeights, UnstrungError
@@ -33,41 +32,8 @@ from unstrung.media.codec import read_clip, write_clip
 from unstrung.models.remote.place import find_place
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the client says that its service has gone
-UNSTRUNG = [sys.executable, "-m", "unstrung"]
 SMALL: dict[str, Any] = {"model": "remote", "width": 64, "height": 48, "seconds": 1.0}
 FOREIGN_KEY = "sk-0123456789abcdef"
-
-
-class Shared(Served):
-    """A server of ours that asks for tokens, as a collective's does, and one of its tokens."""
-
-    def __init__(self, folder: Path, *options: str, port: int = 0, key: str | None = None) -> None:
-        folder.mkdir(exist_ok=True)
-        self.key = key or run("tokens", "create", "ann", UNSTRUNG_DATA=str(folder)).stdout.strip().splitlines()[-1]
-        super().__init__(folder, *options, port=port)
-        self.client = self.client.with_options(api_key=self.key)
-        self.there = {"UNSTRUNG_REMOTE_URL": f"http://127.0.0.1:{self.port}/v1", "UNSTRUNG_REMOTE_KEY": self.key}
-
-    def film(self, id: str, folder: Path) -> Clip:
-        self.client.videos.download_content(id).write_to_file(folder / f"{id}.mp4")
-        return read_clip(folder / f"{id}.mp4")
-
-    def status(self, id: str) -> str:
-        return str((self.client.videos.retrieve(id).model_extra or {})["unstrung"]["status"])
-
-    def wait(self, status: str, seconds: float = 60) -> str:
-        """Wait until the newest video stands there; return its id."""
-        for _ in range(int(seconds / 0.05)):
-            for video in self.client.videos.list(limit=1):
-                if self.status(video.id) == status:
-                    return video.id
-                break
-            time.sleep(0.05)
-        raise AssertionError(f"no video is {status}")
-
-
-def run(*words: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*UNSTRUNG, *words], cwd=cwd, capture_output=True, text=True, env={**os.environ, **env}, timeout=240)
 
 
 def near(first: np.ndarray, second: np.ndarray) -> float:
@@ -76,7 +42,8 @@ def near(first: np.ndarray, second: np.ndarray) -> float:
 
 
 @pytest.fixture(autouse=True)
-def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setenv("UNSTRUNG_DATA", str(tmp_path_factory.mktemp("data")))
     for name in [name for name in os.environ if name.startswith("UNSTRUNG_REMOTE_")]:
         monkeypatch.delenv(name)
 
@@ -683,3 +650,179 @@ def test_a_foreign_server_is_told_that_nobody_waits(foreign: Foreign) -> None:
     with pytest.raises(Canceled):
         generate(Request("a fox", **SMALL), emit)
     assert [route for route, _ in foreign.seen][-2:] == ["POST /v1/videos/ID/cancel", "DELETE /v1/videos/ID"]
+
+
+def memos() -> list[Path]:
+    """What is remembered of films that are asked for."""
+    return list((Path(os.environ["UNSTRUNG_DATA"]) / "errands").glob("*"))
+
+
+def begin(folder: Path, *more: str, model: str = "remote") -> subprocess.Popen[str]:
+    """Ask for a small film with a seed, in a process that can be killed."""
+    words = ["a fox", "--model", model, "--size", "64x48", "--seconds", "1", "--seed", "5", "--force", *more]
+    command = [*UNSTRUNG, "generate", *words]
+    return subprocess.Popen(command, cwd=folder, env={**os.environ}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def until(so: Callable[[], Any], seconds: float = 60) -> None:
+    for _ in range(int(seconds / 0.05)):
+        if so():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it has not come to that")
+
+
+def polled(foreign: Foreign) -> bool:
+    return [route for route, _ in foreign.seen][-1:] == ["GET /v1/videos/ID"]
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert FOREIGN_KEY not in out + err
+    return err
+
+
+@pytest.mark.parametrize("how", ["the worker", "the server", "all at once"])
+def test_a_film_is_made_once_though_its_worker_dies(tmp_path: Path, how: str) -> None:
+    """A queue in front of a queue, whose worker is killed, or which is started anew, while the film is made behind it."""
+    host, folder = Shared(tmp_path / "host"), tmp_path / "front"
+    folder.mkdir()
+    os.environ.update(host.there)
+    log = tmp_path / "log"
+    try:
+        front = Served(folder, log=log)
+    finally:
+        for name in host.there:
+            del os.environ[name]
+    try:
+        video = front.client.videos.create(
+            prompt="a fox", model="remote", size="640x360", seconds="6",  # type: ignore[arg-type]
+            extra_body={"seed": 5, "num_inference_steps": 60},
+        )  # fmt: skip
+        id = host.wait("in_progress")
+        until(lambda: front.client.videos.retrieve(video.id).progress > 8)
+        (memo,) = (folder / "errands").iterdir()
+        assert memo.read_text().split()[1] == id and memo.stat().st_mode & 0o777 == 0o600
+        worker = subprocess.run(["pgrep", "-P", str(front.process.pid), "-f", "unstrung worker"], capture_output=True, text=True)
+        if how == "the server":  # as its host does it: what was begun is given back
+            front.stop()
+        else:
+            os.kill(int(worker.stdout.split()[0]), signal.SIGKILL)
+            if how == "all at once":
+                front.process.kill()
+                front.process.wait()
+        if how != "the worker":
+            assert host.status(id) in ("in_progress", "completed"), "nobody has told it to stop"
+            front.start()
+        until(lambda: front.client.videos.retrieve(video.id).status == "completed", 120)
+        assert [made.id for made in host.client.videos.list()] == [id], "the host has made one"
+        recipe: Any = front.client.get(f"/videos/{video.id}/recipe", cast_to=object)
+        assert recipe["output"]["sha256"] == host.film(id, tmp_path).sha256()
+        assert memo.read_text() not in json.dumps(recipe) and host.key not in json.dumps(recipe) + log.read_text()
+    finally:
+        front.stop()
+        host.stop()
+    assert not list((folder / "errands").iterdir()), "it is remembered until somebody has it"
+
+
+def test_whoever_asks_again_after_a_death_gets_the_first_film(foreign: Foreign, tmp_path: Path) -> None:
+    """A host that knows no names of questions is asked for the video by its id."""
+    foreign.polls = 10_000
+    first = begin(tmp_path)
+    until(lambda: polled(foreign))
+    first.kill()
+    first.communicate()
+    (memo,) = memos()
+    assert memo.read_text().split()[1] == "v_1" and "fox" not in memo.read_text() + memo.name
+    foreign.polls, foreign.kept = 2, {}
+    assert "was asked for this film before, as v_1: it goes on with that." in finish(begin(tmp_path))
+    assert len(foreign.asked) == 1 and memos() == []
+    finish(begin(tmp_path))
+    assert len(foreign.asked) == 2, "who asks for the same again when it is there gets another"
+
+
+@pytest.mark.parametrize("end", ["gone", "failed"])
+def test_what_the_host_has_lost_is_asked_for_anew(foreign: Foreign, tmp_path: Path, end: str) -> None:
+    foreign.polls = 10_000
+    first = begin(tmp_path)
+    until(lambda: polled(foreign))
+    first.kill()
+    first.communicate()
+    once: list[str] = []
+
+    def lost(answers: Answers) -> bool:
+        if once:
+            return False
+        once.append(answers.path)
+        if end == "gone":
+            answers.json(404, {"detail": "Not Found"})
+        else:
+            answers.json(200, {"id": "v_1", "status": "failed", "progress": 40})
+        return True
+
+    foreign.hooks["GET /v1/videos/ID"] = lost
+    foreign.polls = 2
+    finish(begin(tmp_path))
+    assert len(foreign.asked) == 2 and len(foreign.kept) == 2, "in a question of another name"
+    assert memos() == []
+
+
+def test_who_dies_before_the_answer_asks_in_the_same_name(foreign: Foreign, tmp_path: Path) -> None:
+    foreign.known += ["seed", "fps", "num_frames", "negative_prompt"]
+    held = threading.Event()
+
+    def hold(answers: Answers) -> bool:
+        if held.is_set():
+            return False
+        held.set()
+        answers.wfile = io.BytesIO()  # type: ignore[assignment]
+        answers.create()
+        time.sleep(5)
+        return answers.hang_up()
+
+    foreign.hooks["POST /v1/videos"] = hold
+    first = begin(tmp_path)
+    assert held.wait(60)
+    first.kill()
+    first.communicate()
+    finish(begin(tmp_path))
+    assert len(foreign.asked) == 1 and memos() == []
+
+
+def test_two_who_ask_for_the_same_at_once_have_one_each(foreign: Foreign, tmp_path: Path) -> None:
+    foreign.polls = 10_000
+    both = []
+    for n in (1, 2):
+        (tmp_path / str(n)).mkdir()
+        both.append(begin(tmp_path / str(n)))
+        until(lambda: len(foreign.asked) == len(both) and polled(foreign))
+    assert len(memos()) == 2
+    foreign.polls = 0
+    for process in both:
+        assert "before" not in finish(process)
+    assert memos() == []
+
+
+def test_where_nothing_can_be_remembered_that_is_said(foreign: Foreign, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("UNSTRUNG_DATA", str(tmp_path / "file"))
+    notes: list[Note] = []
+    made(Request("a fox", **SMALL), notes)
+    assert notes[0].code == "not_remembered" and "errands can't be written (not a directory)" in notes[0].text
+
+
+def test_memos_that_are_broken_or_old_harm_nothing(foreign: Foreign, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = Request("a fox", seed=5, **SMALL)
+    foreign.hooks["GET /v1/videos/ID"] = Answers.hang_up
+    monkeypatch.setenv("UNSTRUNG_REMOTE_PATIENCE", "0")
+    foreign.hooks["POST /v1/videos/ID/cancel"] = Answers.hang_up
+    refused(request)
+    (memo,) = memos()  # the host could not be told to stop
+    old = memo.with_name("0" * 32 + "-0")
+    old.write_text("half a li")
+    os.utime(old, (1, 1))
+    memo.write_text("half a li")
+    foreign.hooks.clear()
+    made(request)
+    assert len(foreign.asked) == 2 and memos() == []

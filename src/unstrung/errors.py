@@ -60,6 +60,13 @@ class Canceled(UnstrungError):
         super().__init__("canceled", None, message)
 
 
+class GivenBack(Canceled):
+    """Whoever did the work stops, and somebody else will go on: what goes on by itself elsewhere is left to be found there."""
+
+    def __init__(self) -> None:
+        super().__init__("Given back.")
+
+
 def places(error: BaseException) -> str:
     """Say an exception's type and where it was raised, the innermost place first, and what it came of.
 

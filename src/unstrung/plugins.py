@@ -2,9 +2,10 @@
 
 A package of models is a module with `CARDS` and `load(card, device) -> Model`, in the entry point group `unstrung.models`. It may
 have `check(card)`, which raises `MissingWeights` where something is not installed, and loads nothing; `find(name)`, which
-returns the card of a model that is in no list, as a folder's, or None; `variant(card)`, which of a repository's files it reads;
-and `forecast(card, request, device)`, which returns the ways of placing the model for a resolved request, the best first: dicts
-with `plan`, `ram` in bytes, and `why` it does not fit.
+returns the card of a model that is in no list, as a folder's, or None; `named_cards()`, which returns the cards of models that
+somebody has named on this machine: they may be others each time it is called; `variant(card)`, which of a repository's files it
+reads; and `forecast(card, request, device)`, which returns the ways of placing the model for a resolved request, the best
+first: dicts with `plan`, `ram` in bytes, and `why` it does not fit.
 """
 
 from __future__ import annotations
@@ -48,7 +49,14 @@ def cards() -> dict[str, tuple[ModelCard, ModuleType]]:
     found = modules(GROUP_MODELS).values()
     # beside our models lie modules that hold none; who else names a module as one says which it has
     known = [module for module in found if hasattr(module, "CARDS") or not module.__name__.startswith(f"{GROUP_MODELS}.")]
-    return {card.id: (card, module) for module in known for card in module.CARDS}
+    table = {card.id: (card, module) for module in known for card in module.CARDS}
+    for module in known:
+        for card in module.named_cards() if hasattr(module, "named_cards") else ():
+            if table.setdefault(card.id, (card, module))[0] is not card:
+                warnings.warn(
+                    f"'{card.id}', which was named here, is left out: another model has this name by now.", stacklevel=2
+                )
+    return table
 
 
 def find_card(model: str, listed: bool = False) -> tuple[ModelCard, ModuleType]:

@@ -21,6 +21,7 @@ from unstrung.cli.jobs import StoreUrl, enqueue, jobs_app, serve, worker
 from unstrung.cli.learn import data_app, eval_app, train_app
 from unstrung.cli.letter import letter_app
 from unstrung.cli.models import models_app
+from unstrung.cli.places import places_app
 from unstrung.cli.studio import space, studio
 from unstrung.cli.talk import Json, Talk, print_json, print_plans
 from unstrung.cli.tokens import tokens_app
@@ -73,6 +74,7 @@ app = typer.Typer(
     help="Text to video that nobody can switch off: unstrung 'a red fox running through the snow at night'",
 )
 app.add_typer(models_app, name="models")
+models_app.add_typer(places_app)  # without a name of its own: its verbs are verbs of models
 app.add_typer(data_app, name="data")
 app.add_typer(train_app, name="train")
 app.add_typer(eval_app, name="eval")

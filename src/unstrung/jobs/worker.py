@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from unstrung import engine
-from unstrung.errors import Canceled, UnstrungError, places
+from unstrung.errors import Canceled, GivenBack, UnstrungError, places
 from unstrung.events import Event, Note, Preview, Progress
 from unstrung.job import Job, JobError, Status
 from unstrung.jobs.store import LEASE, Store, StoredClip
@@ -125,7 +125,9 @@ class Worker:
                 low, high = STAGES[event.stage]
                 percent = int(low + (high - low) * event.done / max(1, event.total))
             seen = isinstance(event, Preview)
-            if stop() or ((seen or percent is not None) and not self.store.beat(job, percent)):
+            if stop():
+                raise GivenBack
+            if (seen or percent is not None) and not self.store.beat(job, percent):
                 raise Canceled
             if isinstance(event, Preview):
                 write_picture(Clip(event.frames, 1).thumbnail(), self.previews / f"{job.id}.png", force=True)

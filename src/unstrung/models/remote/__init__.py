@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unstrung.card import Limits, ModelCard
@@ -9,6 +11,8 @@ from unstrung.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from unstrung.models.remote.film import Remote
+    from unstrung.models.remote.place import Place
+    from unstrung.models.remote.places import Named
 
 CARDS = (
     ModelCard(
@@ -31,18 +35,47 @@ CARDS = (
 )  # fmt: skip
 
 
+def named_cards() -> tuple[ModelCard, ...]:
+    """Return a card for every host that has a name here (`unstrung models add`); warn of one whose file can't be read."""
+    from unstrung.models.remote.places import Named, each
+
+    found = []
+    for named in each():
+        if isinstance(named, Named):
+            found.append(_card(named))
+        else:
+            warnings.warn(named, stacklevel=2)
+    return tuple(found)
+
+
 def check(card: ModelCard) -> None:
     """Raise `MissingWeights` where nobody has said which host, or not in a way that it can be asked; nobody is asked."""
-    from unstrung.models.remote.place import find_place
-
-    find_place(card.id)
+    _find(card.id)
 
 
 def load(card: ModelCard, device: str | None = None) -> Remote:
     """Return the model; its host is not asked before there is a film to make."""
     from unstrung.models.remote.film import Remote
-    from unstrung.models.remote.place import find_place
 
     if device is not None:
         raise InvalidRequest("device", f"device is '{device}'; {card.id} runs on its host, which chooses: leave --device out.")
-    return Remote(card, find_place(card.id))
+    return Remote(card, _find)
+
+
+def _find(model: str) -> Place:
+    from unstrung.models.remote import place, places
+
+    return place.find_place(model) if model == CARDS[0].id else places.find(model)
+
+
+def _card(named: Named) -> ModelCard:
+    key = f"{named.key_env} holds your token there." if named.key_env else ""
+    key = "Your token there is in the system's keyring." if named.keyring else key
+    notes = (
+        f"It is at {named.url}." + (f" {key}" if key else ""),
+        f"Its model there is {named.model}." if named.model else "Which model makes them, the host chooses.",
+        CARDS[0].notes[-1],
+        f"Forget it with: unstrung models forget {named.name}",
+    )
+    summary = f"A model behind the Videos API of {named.host}: prompts and pictures go there."
+    return replace(CARDS[0], id=named.name, summary=summary, notes=notes)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -19,13 +19,14 @@ from urllib.parse import quote
 import numpy as np
 
 from unstrung.card import ModelCard
-from unstrung.errors import InvalidRequest, UnstrungError
+from unstrung.errors import Canceled, GivenBack, InvalidRequest, UnstrungError
 from unstrung.events import Emit, Note, Preview, Progress
 from unstrung.media.clip import Clip
 from unstrung.media.codec import read_clip, read_picture
 from unstrung.media.vet import MOST_FRAME_BYTES, check_length
 from unstrung.models.remote.host import Host, Refusal, Trouble, form
-from unstrung.models.remote.place import PATIENCE, URL, Place
+from unstrung.models.remote.memo import Memo, find_memo, no_memo
+from unstrung.models.remote.place import PATIENCE, Place
 from unstrung.request import Request
 
 # what the API never had, and open servers take under these names
@@ -39,6 +40,7 @@ HELLO, ASKING = 5.0, 30.0  # seconds for a host to be there at all, and to take 
 GOODBYE = 10.0  # seconds for telling a host that nobody waits any more
 LEAST_FILM = 64 * 2**20  # bytes that a film's file may have, whatever its length; else as many as its frames
 BAD_ENDS = ("failed", "canceled", "cancelled", "expired", "error")
+USELESS = ("remote_film", "remote_short", "too_large")  # what is wrong with a film itself, and would be the next time too
 
 T = TypeVar("T")
 
@@ -62,38 +64,48 @@ class Video:
 
 
 class Remote:
-    """A model that is asked for over the network. Between two films it holds nothing but its host's address."""
+    """A model that is asked for over the network. Between two films it holds its host's address, and what it has just fetched."""
 
-    def __init__(self, card: ModelCard, place: Place) -> None:
-        self.card, self.host = card, Host(place)
+    def __init__(self, card: ModelCard, find: Callable[[str], Place]) -> None:
+        self.card, self._find = card, find
+        self.host = Host(find(card.id))
         self._about: dict[str, object] = {}
+        self._last: Memo | None = None
 
     def generate(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
-        """Have the film made there; whatever stops this, the host's own work is stopped too."""
+        """Have the film made there; whatever stops this stops the host's work too, unless somebody will go on with it."""
+        self.close()
+        self.host, self._about = Host(self._find(self.card.id)), {}  # where it is, and its key, may have been changed meanwhile
         picture = _picture(request, given, self.card.id)
-        self._about = {}
         errand = Errand(self.host, request, emit)
         errand.tick()
-        video = errand.create(picture)
+        errand.memo = _memo(self.host.place, request, picture, emit)
         try:
-            video = errand.follow(video)
-        except BaseException:
-            errand.cancel(video)
+            video = errand.follow(errand.found() or errand.create(picture))
+            if video.status != "completed":
+                said = self.host.clean(
+                    video.error.get("message") or f"the video {video.id} is {video.status}, and no more is said."
+                )
+                code = self.host.clean(video.error.get("code") or "")[:64] or "remote_failed"
+                raise UnstrungError(code, None, f"{self.host.name} says: {said}")
+            clip = errand.fetch(video)
+            self._about = {"revision": video.model, **errand.origin(video)}
+            clip = errand.fit(clip)
+        except BaseException as error:
+            errand.part(error)
             raise
-        if video.status != "completed":
-            words = self.host.clean(video.error.get("message") or f"the video {video.id} is {video.status}, and no more is said.")
-            code = self.host.clean(video.error.get("code") or "")[:64] or "remote_failed"
-            raise UnstrungError(code, None, f"{self.host.name} says: {words}")
-        clip = errand.fetch(video)
-        self._about = {"revision": video.model, **errand.origin(video)}
-        return errand.fit(clip)
+        self._last = errand.memo
+        return clip
 
     def about(self) -> dict[str, object]:
         """Return what a recipe says of it: what the host says of its model. Weights that are elsewhere have no digest here."""
         return {"revision": None, "sha256": None, "device": "remote", "host": self.host.name, **self._about}
 
     def close(self) -> None:
-        """Hold nothing, give nothing back."""
+        """Forget the last film at its host: by now its caller has it, which is not so where that died before."""
+        if self._last is not None:
+            self._last.forget()
+            self._last = None
 
 
 @dataclass
@@ -103,9 +115,12 @@ class Errand:
     host: Host
     request: Request
     emit: Emit
+    memo: Memo = field(default_factory=no_memo)
+    video: Video | None = None  # as it was last seen
     stage: str = "sample"
     done: int = 0  # per cent of the stage
     _lost: list[str] = field(default_factory=list)  # what the host does not know
+    _heard: bool = False  # a question may have been heard, though no answer came
     _seen: bytes = b""  # the last preview
     _queue: object = None  # the last place in it
     _told: float = field(default=-math.inf)  # when the last progress was emitted
@@ -120,6 +135,25 @@ class Errand:
         self.stage, self.done, self._told = stage, done, time.monotonic()
         self.emit(Progress(stage, done, 100))
 
+    def found(self) -> Video | None:
+        """Return the video that was asked for by somebody who has died since; None where the host has it no more, or failed."""
+        if self.memo.id is None:
+            return None
+        known = Video(self.memo.id, "queued", 0, None, {}, None, POLL[0])
+        try:
+            video = replace(self._insist(partial(self._ask, "GET", known.path)), id=known.id)
+        except Refusal as no:
+            if no.status in (401, 403):  # which says nothing of the video
+                raise
+            video = replace(known, status="expired")
+        if video.status in BAD_ENDS:
+            self.memo.begin_anew()
+            return None
+        self.video = video
+        words = f"{self.host.name} was asked for this film before, as {self.host.clean(video.id)}: it goes on with that."
+        self.emit(Note("found_again", words, {"id": self.host.clean(video.id), "status": self.host.clean(video.status)[:64]}))
+        return video
+
     def create(self, picture: bytes | None) -> Video:
         """Ask for the film, in fewer words where the host knows fewer.
 
@@ -129,14 +163,13 @@ class Errand:
         as_form = picture is not None
         while True:
             fields = _fields(self.request, self.host.place.model, gone)
+            body = json.dumps(fields).encode()
             # a name of its own for every question, so that one whose answer was lost makes nothing new
-            headers, body = {"Idempotency-Key": uuid.uuid4().hex}, json.dumps(fields).encode()
-            headers["Content-Type"] = "application/json"
+            headers = {"Idempotency-Key": self.memo.name(body + bytes([as_form])), "Content-Type": "application/json"}
             if as_form:
                 body, headers["Content-Type"] = form(fields, picture)
             try:
                 video = self._insist(partial(self._ask, "POST", "/videos", body, headers), first=True)
-                break
             except Refusal as no:
                 left = [name for name in EXTRAS if name in fields]
                 if no.status in (415, 422) and not as_form:
@@ -146,7 +179,13 @@ class Errand:
                     gone |= {name for name in left if name in named} or {*left}
                 else:
                     raise
+            else:
+                if not (self.memo.found and video.status in BAD_ENDS):
+                    break
+                self.memo.begin_anew()  # it is the one of somebody who has died since, and has come to nothing
         self._lost = [name for name in EXTRAS if name in gone]
+        self.video = video
+        self.memo.remember(video.id)
         return video
 
     def follow(self, video: Video) -> Video:
@@ -161,17 +200,33 @@ class Errand:
                 self.tell("sample", video.progress)
                 self._preview(video)
             self._wait(video.pause)
-            video = replace(self._insist(partial(self._ask, "GET", video.path)), id=video.id)
+            self.video = video = replace(self._insist(partial(self._ask, "GET", video.path)), id=video.id)
         return video
 
-    def cancel(self, video: Video) -> None:
-        """Stop what the host makes, as hosts of our kind do it, or else as the API has it; a host that is gone is left alone."""
+    def part(self, error: BaseException) -> None:
+        """Stop what the host makes, unless somebody will go on with it, and keep in mind only what that one can use."""
+        if self.video is None:
+            silent = isinstance(error, Canceled) or (isinstance(error, UnstrungError) and error.code == "remote_silent")
+            lost = (silent and self._heard) or not isinstance(error, UnstrungError)  # the video may be there all the same
+            over = not lost and self.memo.id is None
+        elif self.video.status == "completed":
+            over = isinstance(error, UnstrungError) and error.code in USELESS
+        elif self.video.status in BAD_ENDS:
+            over = True
+        else:
+            over = not isinstance(error, GivenBack) and self.cancel(self.video)
+        (self.memo.forget if over else self.memo.leave)()
+
+    def cancel(self, video: Video) -> bool:
+        """Stop what the host makes, as hosts of our kind do it, or else as the API has it; say whether the host has heard it."""
         with suppress(UnstrungError, Trouble):
             try:
                 self.host.ask("POST", f"{video.path}/cancel", b"", silence=GOODBYE)
             except Refusal as no:
                 if no.status in (404, 405, 501):
                     self.host.ask("DELETE", video.path, silence=GOODBYE)
+            return True
+        return False
 
     def fetch(self, video: Video) -> Clip:
         """Return the finished film; raise `UnstrungError` for one that is too large, or can't be read."""
@@ -269,13 +324,16 @@ class Errand:
             try:
                 return ask()
             except Trouble as trouble:
+                self._heard = self._heard or trouble.reached
                 if first and trouble.status == 500:  # it may have been heard, and a host of another kind makes it twice
                     raise UnstrungError("http_500", None, f"{name} says: {trouble}") from None
                 patience = min(self.host.place.patience, (ASKING if trouble.reached else HELLO) if first else math.inf)
                 since = min(since, time.monotonic())  # from the first trouble on: an answer itself may take longer
                 left = since + patience - time.monotonic()
                 if left <= 0:
-                    cure = f"check {URL}, and that the host runs" if first else f"give it more with {PATIENCE}"
+                    cure = (
+                        f"check {self.host.place.url_from}, and that the host runs" if first else f"give it more with {PATIENCE}"
+                    )
                     words = f"{name} has not answered for {patience:g} s ({trouble}): {cure}."
                     raise UnstrungError("remote_silent", None, words) from None
                 if pause == POLL[0]:
@@ -312,6 +370,16 @@ class Errand:
                 clip = read_picture(path)
         if clip is not None:
             self.emit(Preview(clip.frames, video.progress))
+
+
+def _memo(place: Place, request: Request, picture: bytes | None, emit: Emit) -> Memo:
+    """Return what is known of this film: the same request to the same host is the same film, whoever makes which attempt."""
+    asked = [place.url, place.model, request.to_dict(), hashlib.sha256(picture or b"").hexdigest()]
+    try:
+        return find_memo(hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32])
+    except UnstrungError as error:
+        emit(Note("not_remembered", f"{error.message}: a film whose maker dies is asked for anew."))
+        return no_memo()
 
 
 def _picture(request: Request, given: Mapping[str, Clip], model: str) -> bytes | None:

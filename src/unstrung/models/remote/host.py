@@ -22,7 +22,7 @@ from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_ope
 
 from unstrung import __version__
 from unstrung.errors import UnstrungError
-from unstrung.models.remote.place import KEY, URL, Place
+from unstrung.models.remote.place import Place
 
 SILENCE = 30.0  # seconds that a host may take for its next byte
 FETCH_SECONDS = 1800.0  # for a whole answer, a film too
@@ -62,7 +62,7 @@ class Host:
         self.place, self.name = place, place.name
         # what goes to this very machine goes through no proxy
         near = [ProxyHandler({})] if place.near else []
-        self._opener = build_opener(_Stay(self.name), *near)
+        self._opener = build_opener(_Stay(place), *near)
 
     def ask(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, *,
@@ -77,7 +77,7 @@ class Host:
         except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
-            words = f"{self.name} answers, but not as the Videos API does: check {URL}."
+            words = f"{self.name} answers, but not as the Videos API does: check {self.place.url_from}."
             raise UnstrungError("remote_garbled", None, words)
         return self._blotted(document), said
 
@@ -155,9 +155,9 @@ class Host:
             after = error.headers.get("Retry-After", "")
             return Trouble(words, after=min(float(after), 60.0) if after.isdecimal() else 0.0, status=error.code)
         if error.code == 401:
-            words += f" ({KEY} is {'not the right one' if self.place.key else 'not set'}.)"
+            words += f" ({self.place.key_from} is {'not the right one' if self.place.key else 'not set'}.)"
         if error.code in (404, 405) and not code and str(error.url).endswith("/videos"):
-            words += f" ({URL} is where /videos follows, and ends in /v1 as a rule.)"
+            words += f" ({self.place.url_from} is where /videos follows, and ends in /v1 as a rule.)"
         return Refusal(self.name, error.code, code or f"http_{error.code}", self.clean(field)[:64] if field else None, words)
 
     def _reason(self, reason: object) -> str:
@@ -178,15 +178,17 @@ class Host:
 class _Stay(HTTPRedirectHandler):
     """Follow what stays at the same address, and nothing else: elsewhere the key is not known, and not to be."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, place: Place) -> None:
+        self.place = place
 
     def redirect_request(self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str) -> Request | None:
         here, there = urlsplit(req.full_url), urlsplit(newurl)
         if req.get_method() == "GET" and (here.scheme, here.netloc) == (there.scheme, there.netloc):
             return super().redirect_request(req, fp, code, msg, headers, newurl)
         where = "".join(c for c in f"{there.scheme}://{there.hostname or ''}" if c.isprintable())[:200]
-        words = f"{self.name} sends on to {where}, where the key must not go: set {URL} to the last address."
+        words = (
+            f"{self.place.name} sends on to {where}, where the key must not go: set {self.place.url_from} to the last address."
+        )
         raise UnstrungError("remote_moved", None, words)
 
 

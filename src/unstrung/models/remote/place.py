@@ -1,4 +1,4 @@
-"""Where a host is, and what it is to be told: read from the environment, and checked before anything is sent."""
+"""Where a host is, and what it is to be told: checked before anything is sent. Here the one host that the environment names."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ class Place:
     key: str = field(default="", repr=False)
     model: str = "sora-2"  # which every such host maps to a model of its own
     patience: float = 300.0
+    url_from: str = URL  # what to mend where the address is wrong, or the key, as errors call it
+    key_from: str = KEY
 
     @property
     def name(self) -> str:
@@ -41,32 +43,29 @@ def find_place(model: str, environ: Mapping[str, str] = os.environ) -> Place:
     if not url:
         words = f"{model} has no host yet: set {URL}, as {EXAMPLE}, and {KEY} to your token there."
         raise MissingWeights(words)
+    if wrong := complaint(url, key, URL, KEY, f"set {INSECURE}=1", environ.get(INSECURE) == "1"):
+        raise MissingWeights(wrong)
+    return Place(url, key, environ.get(MODEL, "").strip() or Place.model, patience(environ))
+
+
+def complaint(url: str, key: str, url_from: str, key_from: str, to_allow: str, insecure: bool) -> str:
+    """Return why nothing can be sent there, in words that show neither address nor key; nothing where all is well."""
     parts = _split(url)
     # a key within the address would be shown wherever the address is
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
-        raise MissingWeights(
-            f"{URL} must be like {EXAMPLE}: https, a host, a path, and no name or password; the key goes in {KEY}."
-        )
+        return f"{url_from} must be like {EXAMPLE}: https, a host, a path, and no name or password; the key goes in {key_from}."
     if any(c <= " " or not c.isascii() or not c.isprintable() for c in url):
-        raise MissingWeights(f"{URL} holds a character that no address has: write it in ASCII, as {EXAMPLE}.")
-    if parts.scheme == "http" and not _is_near(parts.hostname) and environ.get(INSECURE) != "1":
-        words = f"{URL} is http, where all on the way can read the key and the prompts: use https, or set {INSECURE}=1."
-        raise MissingWeights(words)
+        return f"{url_from} holds a character that no address has: write it in ASCII, as {EXAMPLE}."
+    if parts.scheme == "http" and not _is_near(parts.hostname) and not insecure:
+        return f"{url_from} is http, where all on the way can read the key and the prompts: use https, or {to_allow}."
     if any(not "!" <= c <= "~" for c in key):
-        raise MissingWeights(f"{KEY} holds a space, or a character that no token has: copy it again.")
-    return Place(url, key, environ.get(MODEL, "").strip() or Place.model, _patience(environ.get(PATIENCE, "")))
+        return f"{key_from} holds a space, or a character that no token has: copy it again."
+    return ""
 
 
-def _split(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return urlsplit("")
-    return parts
-
-
-def _patience(said: str) -> float:
+def patience(environ: Mapping[str, str]) -> float:
+    """Return for how many seconds hosts may be silent; raise `MissingWeights` where that is said wrongly."""
+    said = environ.get(PATIENCE, "")
     if not said.strip():
         return Place.patience
     try:
@@ -76,6 +75,15 @@ def _patience(said: str) -> float:
     if not 0 <= seconds <= 86_400:
         raise MissingWeights(f"{PATIENCE} is '{said}'; it is how many seconds a host may be silent, from 0 to 86400.")
     return seconds
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return urlsplit("")
+    return parts
 
 
 def _is_near(host: str) -> bool:
