@@ -32,6 +32,7 @@ class HubModel:
 
     def __init__(self, card: ModelCard, family: Family, weights: Weights, pipes: Pipes, about: Mapping[str, Any]) -> None:
         self.card, self._family, self._weights, self._pipes, self._about = card, family, weights, pipes, about
+        self._colours = preview.Colours(family)
 
     def generate(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
         """Make the clip of a resolved request; where memory ends in the middle, once more under a smaller plan."""
@@ -57,7 +58,7 @@ class HubModel:
         emit(Progress("encode", 0, 1))
         self._check_length(pipe, request)
         arguments = {**self.arguments(pipe, request), **RULES[way.takes](request, given, pipe)}
-        with _told(pipe, self._family, request, emit) as told, torch.random.fork_rng():
+        with _told(pipe, self._family, self._colours, request, emit) as told, torch.random.fork_rng():
             torch.manual_seed(request.seed)  # for pipelines that draw some noise past the generator
             out = pipe(**arguments, **told)
         clip = Clip(_uint8(out.frames[0][: request.num_frames]), request.fps).cover(request.width, request.height)
@@ -124,9 +125,11 @@ def _with_sound(clip: Clip, sound: Tensor, rate: int) -> Clip:
 
 
 @contextmanager
-def _told(pipe: Any, family: Family, request: Request, emit: Emit) -> Iterator[dict[str, Any]]:
+def _told(
+    pipe: Any, family: Family, colours: preview.Colours, request: Request, emit: Emit
+) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Have a pipeline tell how far it is, and show what comes; yield the arguments that make it do so."""
-    report = _Report(pipe, family, request, emit)
+    report = _Report(pipe, family, colours, request, emit)
     bar, decode, step = pipe.progress_bar, pipe.vae.decode, pipe.scheduler.step
     pipe.progress_bar, pipe.vae.decode = report.bar, report.decoding(decode)
     takes = "callback_on_step_end" in inspect.signature(pipe.__call__).parameters
@@ -141,9 +144,8 @@ def _told(pipe: Any, family: Family, request: Request, emit: Emit) -> Iterator[d
 class _Report:
     """Hears of a pipeline's steps, and tells: how far it is, and every few of them what the video will look like."""
 
-    def __init__(self, pipe: Any, family: Family, request: Request, emit: Emit) -> None:
-        self._pipe, self._family, self._request, self._emit = pipe, family, request, emit
-        self._colours = preview.Colours(pipe, family)
+    def __init__(self, pipe: Any, family: Family, colours: preview.Colours, request: Request, emit: Emit) -> None:
+        self._pipe, self._family, self._colours, self._request, self._emit = pipe, family, colours, request, emit
         self._total, self._done, self._begun = 0, 0, False
         self._before: Tensor | None = None
 
@@ -172,7 +174,7 @@ class _Report:
             assert asked.num_frames and asked.height and asked.width
             shown = preview.unpacked(clean, self._family, asked.num_frames, asked.height, asked.width)
             if shown is not None:
-                self._emit(Preview(preview.enlarged(self._colours.frames(shown), PREVIEW_SIDE), i + 1))
+                self._emit(Preview(preview.enlarged(self._colours.frames(shown, pipe), PREVIEW_SIDE), i + 1))
         return {}
 
     def stepping(self, step: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from unstrung.media.clip import Frames
 from unstrung.models.hub.families import Family
 
-SAMPLES, SIDE = 12, 128  # pictures that a VAE's colours are learned from, and their size in pixels
+SAMPLES, SIDE = 12, 8  # pictures that a VAE's colours are learned from, and how many latents a side they make
 
 
 class Colours:
@@ -20,27 +20,27 @@ class Colours:
     Published maps are one for each VAE, and none for the next one: this takes a fraction of one step, and suits any.
     """
 
-    def __init__(self, pipe: Any, family: Family) -> None:
-        self._pipe, self._family = pipe, family
+    def __init__(self, family: Family) -> None:
+        self._family = family
         self._map: Tensor | None = None  # (channels + 1, 3)
 
-    def frames(self, latents: Tensor) -> Frames:
+    def frames(self, latents: Tensor, pipe: Any) -> Frames:
         """Return latents (c t h w), as the pipeline has them, as uint8 frames (t h w 3), a pixel each."""
         if self._map is None:
-            self._map = self._learn()
+            self._map = self._learn(pipe)
         states = latents.float().cpu().movedim(0, -1)  # t h w c
         ones = torch.ones_like(states[..., :1])
         colours = torch.cat([states, ones], -1) @ self._map
         return (colours.clamp(0, 1) * 255).round().byte().numpy()
 
     @torch.no_grad()
-    def _learn(self) -> Tensor:
-        vae = self._pipe.vae
+    def _learn(self, pipe: Any) -> Tensor:
+        vae, side = pipe.vae, SIDE * self._family.latent[2]
         generator = torch.Generator().manual_seed(0)
         coarse = torch.rand((SAMPLES, 3, 4, 4), generator=generator)
-        pictures = torch.nn.functional.interpolate(coarse, size=(SIDE, SIDE), mode="bicubic").clamp(0, 1)
+        pictures = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bicubic").clamp(0, 1)
         parameter = next(vae.parameters())
-        device = getattr(self._pipe, "_execution_device", parameter.device)
+        device = getattr(pipe, "_execution_device", parameter.device)
         read = [vae.encode((2 * one[None, :, None] - 1).to(device, parameter.dtype)) for one in pictures]
         states = torch.cat([normalized(vae, found.latent_dist.mode().float().cpu()) for found in read])  # n c 1 h w
         seen = torch.nn.functional.adaptive_avg_pool2d(pictures, (states.shape[-2], states.shape[-1]))
