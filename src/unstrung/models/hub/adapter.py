@@ -20,6 +20,7 @@ from unstrung.media.clip import Clip, Frames
 from unstrung.models.hub import preview
 from unstrung.models.hub.families import Family, Weights
 from unstrung.models.hub.given import RULES
+from unstrung.models.hub.lora import Loras
 from unstrung.request import Request, tasks_of
 
 PREVIEW_EVERY, PREVIEW_SIDE = 3, 256  # steps, and pixels
@@ -35,7 +36,7 @@ class HubModel:
         self.card, self._family, self._weights, self._device = card, family, weights, device
         self._pipes = {type(pipe).__name__: pipe}
         self._own = pipe.scheduler.config, type(pipe.scheduler)
-        self._about = about
+        self._about, self._loras = about, Loras(pipe, card, family)
 
     def generate(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
         """Make the clip of a resolved request."""
@@ -44,6 +45,7 @@ class HubModel:
         way = self._family.ways[tasks_of(request)[0]]
         pipe = self._pipe(way.pipeline)
         self._check_length(pipe, request)
+        self._loras.use(request.loras, emit)
         arguments = {**self.arguments(pipe, request), **RULES[way.takes](request, given, pipe)}
         with _told(pipe, self._family, request, emit) as told:
             out = pipe(**arguments, **told)
@@ -100,7 +102,12 @@ class HubModel:
 
     def about(self) -> dict[str, object]:
         """Return what a recipe says of the model."""
-        return {**self._about, "device": self._device, "software": {name: version(name) for name in SOFTWARE}}
+        return {
+            **self._about,
+            "loras": self._loras.about(),
+            "device": self._device,
+            "software": {name: version(name) for name in SOFTWARE},
+        }
 
     def close(self) -> None:
         """Drop the pipelines."""

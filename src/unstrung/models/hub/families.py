@@ -64,6 +64,7 @@ class Family:
     frames: str = "num_frames"  # the names of the pipeline's arguments
     fps: str | None = None  # None where the model knows one rate only
     guidance: str | None = "guidance_scale"  # None: by a guider
+    loras: bool = True  # whether diffusers can put LoRAs into its pipelines
     float32: tuple[str, ...] = ()  # components that lose too much in bfloat16
     samplers: Mapping[str, str] = field(default_factory=lambda: FLOW)  # diffusers' schedulers, by our names
     arguments: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
