@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -24,8 +25,9 @@ import tiny  # noqa: E402
 from unstrung import engine  # noqa: E402
 from unstrung.errors import InvalidRequest  # noqa: E402
 from unstrung.events import Event, Note  # noqa: E402
+from unstrung.media.codec import read_recipe  # noqa: E402
 from unstrung.models.base import Model  # noqa: E402
-from unstrung.models.hub import CARDS  # noqa: E402
+from unstrung.models.hub import CARDS, digest  # noqa: E402
 from unstrung.models.hub.families import FAMILIES  # noqa: E402
 from unstrung.models.hub.signatures import SIGNATURES, whose  # noqa: E402
 from unstrung.request import Condition, Lora, Request  # noqa: E402
@@ -297,6 +299,35 @@ def test_a_deeper_models_is_refused(home: Path, opened: Any, tmp_path: Path) -> 
         engine.generate(asked("wan2.1-1.3b", Lora(str(file))), model=opened("wan2.1-1.3b"))
 
 
+def test_what_is_no_lora_is_told_so(home: Path, opened: Any, tmp_path: Path) -> None:
+    made = numbers("wan2.1-1.3b", home)
+    lokr = {f"lora_unet_{key[:-2].replace('.', '_')}.lokr_w1": value for key, value in by_own_names(made).items()}
+    halves = {f"transformer.{key[:-1]}lora_A.weight": value for key, value in made.items() if key.endswith("A")}
+    for tensors, words in ((lokr, r"it holds no two matrices"), (halves, r"none of its \d+ tensors has a place there")):
+        file = written(tensors, tmp_path, "x")
+        with pytest.raises(InvalidRequest, match=rf"is a LoRA for another wan, not for wan2\.1-1\.3b: {words}"):
+            engine.generate(asked("wan2.1-1.3b", Lora(str(file))), model=opened("wan2.1-1.3b"))
+
+
+def test_what_peft_says_beside_the_file_counts(home: Path, opened: Any, tmp_path: Path) -> None:
+    made, loaded = numbers("mochi-1", home), opened("mochi-1")
+    shas = []
+    for i, (said, scale) in enumerate(
+        [({"lora_alpha": 1}, 1.0), ({"lora_alpha": 2}, 0.5), ({"lora_alpha": 2, "alpha_pattern": {"to_q": 2}}, 0.5)]
+    ):
+        (tmp_path / str(i)).mkdir()
+        file = as_peft(made, tmp_path / str(i))
+        (file.parent / "adapter_config.json").write_text(json.dumps({"r": RANK, **said}))
+        shas.append(engine.generate(asked("mochi-1", Lora(str(file), scale)), model=loaded)[0].sha256())
+    assert len(set(shas)) == 1 and engine.generate(asked("mochi-1", Lora(str(file), 0.5)), model=loaded)[1].model["loras"] == [
+        {"source": str(file), "sha256": digest(file), "scale": 0.5, "lora_alpha": 2.0, "alpha_pattern": {"to_q": 2}}
+    ]
+    for text in ("{", "[]", '{"lora_alpha": "much"}'):
+        (file.parent / "adapter_config.json").write_text(text)
+        with pytest.raises(InvalidRequest, match="says of how it was trained is damaged"):
+            engine.generate(asked("mochi-1", Lora(str(file))), model=loaded)
+
+
 def test_what_has_no_place_is_counted_aloud(home: Path, opened: Any, tmp_path: Path) -> None:
     made = numbers("wan2.1-1.3b", home)
     more = {"blocks.0.attn9.to_q.A": torch.zeros(RANK, 24), "blocks.0.attn9.to_q.B": torch.zeros(24, RANK)}
@@ -384,6 +415,7 @@ def test_files_that_are_none_are_refused(home: Path, opened: Any, tmp_path: Path
         engine.generate(asked("mochi-1", Lora(str(good)), Lora(str(good), 0.5)), model=opened("mochi-1"))
     with pytest.raises(InvalidRequest, match="scale is nan"):
         engine.generate(asked("mochi-1", Lora(str(good), float("nan"))), model=opened("mochi-1"))
+    engine.generate(asked("mochi-1"), model=opened("mochi-1"))
     assert not [name for name, _ in opened("mochi-1")._pipes["MochiPipeline"].transformer.named_modules() if "lora" in name]
 
 
@@ -443,6 +475,16 @@ def test_from_the_command(home: Path, tmp_path: Path) -> None:
     assert recipe["model"]["loras"][0]["scale"] == 0.7
     plain = json.loads(run().stdout)["clips"][0]["recipe"]
     assert plain["output"]["sha256"] != recipe["output"]["sha256"]
+    data = {**os.environ, "UNSTRUNG_DATA": str(tmp_path / "data")}
+    queued = subprocess.run(
+        [*words[:-4], "--queue", "--json", "--lora", f"{file.name}=0.7"], capture_output=True, text=True, cwd=tmp_path, env=data
+    )
+    assert queued.returncode == 0, queued.stderr
+    (id,) = [job["id"] for job in json.loads(queued.stdout)["jobs"]]
+    (tmp_path / "elsewhere").mkdir()
+    subprocess.run([*words[:3], "worker", "--once"], check=True, cwd=tmp_path / "elsewhere", env=data, capture_output=True)
+    subprocess.run([*words[:3], "jobs", "save", id, "-o", "queued.mp4"], check=True, cwd=tmp_path, env=data, capture_output=True)
+    assert read_recipe(tmp_path / "queued.mp4").output["sha256"] == recipe["output"]["sha256"]
     for name, says in (("ltx-video", "is a LoRA for wan"), ("wan2.1-1.3b", "is a pickle")):
         other = tmp_path / "x.ckpt"
         other.write_bytes(b"")

@@ -62,7 +62,7 @@ class Loras:
         self._pipe, self._card, self._family = pipe, card, family
         self._experts = [name for name in EXPERTS if getattr(pipe, name, None) is not None]
         self._layers = _layers(getattr(pipe, self._experts[0])) if self._experts else {}
-        self._loaded: list[tuple[str, int | None]] = []
+        self._loaded: list[tuple[str, int | None, Mapping[str, Any]]] = []
         self._notes: list[Note] = []
         self._about: list[dict[str, Any]] = []
 
@@ -77,12 +77,12 @@ class Loras:
                 words = f"'{file.source}' names expert {file.expert}; {self._card.id} has {len(self._experts)}: leave out the #."
                 raise InvalidRequest("loras", words)
         self._check_once(files)
-        asked = [(file.sha256, file.expert) for file in files]
+        asked = [(file.sha256, file.expert, file.says) for file in files]
         if asked != self._loaded:
             self.drop()
             self._load(files)
             self._loaded = asked
-        self._about = [{"source": file.source, "sha256": file.sha256, "scale": file.scale} for file in files]
+        self._about = [{"source": file.source, "sha256": file.sha256, "scale": file.scale, **file.says} for file in files]
         for i, expert in enumerate(self._experts if files else []):
             here = [file for file in files if file.expert in (None, i + 1)]
             if here:
@@ -91,7 +91,7 @@ class Loras:
             emit(note)
 
     def about(self) -> list[dict[str, Any]]:
-        """Return what a recipe says of those in use: source, sha256, scale."""
+        """Return what a recipe says of those in use: source, sha256, scale, and what peft was told."""
         return self._about
 
     def drop(self) -> None:
@@ -109,8 +109,11 @@ class Loras:
                     raise InvalidRequest("loras", words)
 
     def _load(self, files: list[File]) -> None:
+        import torch
+
         notes = [note for file in files for note in self._checked(file)]
-        kind = getattr(self._pipe, self._experts[0]).dtype if files else None
+        own = getattr(self._pipe, self._experts[0]).dtype if files else torch.bfloat16
+        kind = own if own.is_floating_point else torch.bfloat16  # weights may be kept in fewer bits than are computed with
         try:
             for file in files:
                 fitting, _, _ = self._fitting(file, _tensors(file))
@@ -184,13 +187,17 @@ class Loras:
         if not any(self._family.id in one.families for one in likely):
             return f"{label} is a LoRA for {who}, not for {own}.{said}"
         who = who if models else f"another {who}"
-        return f"{label} is a LoRA for {who}, not for {own}: {self._difference(file, changed)}.{said}"
+        return f"{label} is a LoRA for {who}, not for {own}: {self._difference(file, changed, why)}.{said}"
 
-    def _difference(self, file: File, changed: set[str]) -> str:
+    def _difference(self, file: File, changed: set[str], why: str) -> str:
         if deeper := _deeper(changed, self._layers):
             return f"it changes {deeper}, and {self._card.id} ends before that"
+        if not (width := _width(file)):
+            return "it holds no two matrices for any layer, as a LoRA does (a LoKr or LoHa is not read)"
         taken = Counter(into for name, (into, _) in self._layers.items() if re.search(r"\.\d+\.", name)).most_common(1)
-        return f"its layers are {_width(file)} wide, those of {self._card.id} {taken[0][0] if taken else 'other'}"
+        if taken and taken[0][0] == width:
+            return f"none of its {len(file.shapes)} tensors has a place there" + (f"; diffusers says: {why}" if why else "")
+        return f"its layers are {width} wide, those of {self._card.id} {taken[0][0] if taken else 'other'}"
 
 
 def _find(lora: Lora) -> File:
@@ -220,7 +227,7 @@ def _find(lora: Lora) -> File:
     except (SafetensorError, OSError) as error:
         words = f"'{source}' can't be read as safetensors ({error}): it is damaged, or another kind of file; fetch it anew."
         raise InvalidRequest("loras", words, code="broken_file") from None
-    return File(lora.source, path, expert, float(lora.scale), digest(path), shapes, _says(path, said))
+    return File(lora.source, path, expert, float(lora.scale), digest(path), shapes, _says(path, shapes, said))
 
 
 def _in_hub(source: str) -> Path:
@@ -248,15 +255,18 @@ def _in_hub(source: str) -> Path:
     return found[0]
 
 
-def _says(path: Path, said: Mapping[str, str]) -> Mapping[str, Any]:
+def _says(path: Path, shapes: Mapping[str, Any], said: Mapping[str, str]) -> Mapping[str, Any]:
     """Return how peft was set when a LoRA was trained: diffusers keeps that in the file, peft itself beside it."""
-    beside = path.parent / "adapter_config.json"
-    text = said.get("lora_adapter_metadata") or (beside.read_text() if beside.is_file() else "{}")
+    beside, text = path.parent / "adapter_config.json", said.get("lora_adapter_metadata")
+    if text is None and any(key.startswith("base_model.") for key in shapes) and beside.is_file():
+        text = beside.read_text(errors="replace")
     try:
-        found = json.loads(text)
-    except ValueError:
-        found = {}
-    return {key.removeprefix("transformer."): value for key, value in found.items()} if isinstance(found, dict) else {}
+        all_ = {key.removeprefix("transformer."): value for key, value in json.loads(text or "{}").items()}
+        found = {key: all_[key] for key in ("lora_alpha", "alpha_pattern", "use_rslora") if all_.get(key)}
+        return {**found, **({"lora_alpha": float(found["lora_alpha"])} if "lora_alpha" in found else {})}
+    except (ValueError, TypeError, AttributeError):
+        words = f"What '{path}' says of how it was trained is damaged, so nobody knows how much it counts: fetch it anew."
+        raise InvalidRequest("loras", words, code="broken_file") from None
 
 
 def _tensors(file: File) -> dict[str, Tensor]:
@@ -283,7 +293,7 @@ def _factor(file: File, layer: str, rank: int, alphas: Mapping[str, float]) -> f
     if "lora_alpha" not in file.says:
         return 1.0
     pattern = file.says.get("alpha_pattern") or {}
-    alpha = float(pattern.get(get_pattern_key(list(pattern), layer), file.says["lora_alpha"]))
+    alpha: float = pattern.get(get_pattern_key(list(pattern), layer), file.says["lora_alpha"])
     return alpha / (math.sqrt(rank) if file.says.get("use_rslora") else rank)
 
 
