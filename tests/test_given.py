@@ -144,8 +144,11 @@ def test_a_model_that_can_not_says_which_can(served: Served, video: Any) -> None
         served.client.videos.edit(prompt="x", **by(video={"id": video.id}, model="nano"))
     assert refused.value.code == "not_supported" and refused.value.param == "model"
     assert "nano does no video-to-video" in refused.value.message and "These do: echo" in refused.value.message
-    with pytest.raises(openai.BadRequestError, match="lora"):
-        served.client.videos.create(prompt="x", extra_body={"model": "nano", "lora": {"name": "mine", "scale": 0.5}})
+    with pytest.raises(openai.BadRequestError, match="nano takes no loras yet"):
+        served.client.videos.create(prompt="x", extra_body={"model": "nano", "lora": {"name": "hf:me/mine", "scale": 0.5}})
+    for name in ("mine", "/etc/mine.safetensors", "hf:me", "hf:me/../mine#3"):
+        with pytest.raises(openai.BadRequestError, match="must be one that this host has"):
+            served.client.videos.create(prompt="x", extra_body={"lora": name})
 
 
 def test_several_are_made_of_one_request_or_none(served: Served) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -29,6 +31,7 @@ from unstrung.request import Condition, Request  # noqa: E402
 
 WORDS = "a red fox running through the snow at night"
 KNOWN = {card.id: card for card in CARDS}
+DOCS = Path(__file__).parents[1] / "docs" / "hub.md"
 RUNS = [(model, task) for model in tiny.MAKERS for task in KNOWN[model].tasks]
 
 
@@ -83,7 +86,7 @@ def asked(model: str, task: str = TEXT, files: dict[str, str] | None = None, **m
 
 @pytest.mark.parametrize(("model", "task"), RUNS)
 def test_every_family_makes_films_of_every_task(
-    model: str, task: str, hub: Path, pictures: dict[str, str], tmp_path: Path
+    model: str, task: str, hub: Path, pictures: dict[str, str], ran: set[tuple[str, str]], tmp_path: Path
 ) -> None:
     request, card = asked(model, task, pictures), KNOWN[model]
     events: list[Event] = []
@@ -102,6 +105,31 @@ def test_every_family_makes_films_of_every_task(
     assert (made.num_frames, made.fps, made.width) == (request.num_frames, card.fps, 64)
     assert kept.model["id"] == model and kept.seed == 7 and len(kept.parents) == len({c.source for c in request.conditions})
     assert {"encode", "sample", "decode"} <= set(kept.seconds) and kept.software["diffusers"] == diffusers.__version__
+    ran.add((model, task))
+
+
+@pytest.fixture(scope="module")
+def ran() -> set[tuple[str, str]]:
+    """Which models have made a film of which task."""
+    return set()
+
+
+def test_the_table_of_what_runs_is_that_of_what_ran(ran: set[tuple[str, str]]) -> None:
+    """`UNSTRUNG_WRITE_DOCS=1 pytest tests/test_hub.py` writes it."""
+    if ran != set(RUNS):
+        pytest.skip("not all were run")
+    rows = ["| family | task | by diffusers' | ran, tiny, on the CPU |", "|---|---|---|---|"]
+    for family in FAMILIES:
+        for task, way in family.ways.items():
+            made = " ".join(
+                f"`{model}`" for model, done in RUNS if done == task and _KNOWN[model][0] is family and (model, done) in ran
+            )
+            rows.append(f"| {family.id} | {task} | `{way.pipeline}` | {made or 'not yet'} |")
+    text = DOCS.read_text()
+    wanted = re.sub(r"(?<=<!-- what runs -->\n).*?(?=\n<!-- end -->)", lambda _: "\n".join(rows), text, flags=re.DOTALL)
+    if os.environ.get("UNSTRUNG_WRITE_DOCS"):
+        DOCS.write_text(wanted)
+    assert text == wanted
 
 
 @pytest.mark.parametrize("model", ["cogvideox-2b", "mochi-1", "ltx-video", "wan2.1-1.3b"])

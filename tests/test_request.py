@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from unstrung.card import Limits, ModelCard, Option
@@ -33,6 +35,12 @@ def test_unset_is_filled_once_and_the_request_is_untouched() -> None:
     assert target.options == {"shift": 3.0, "mode": "a"}
     assert target.seed is not None and target.model == "toy"
     assert request == Request("a fox")
+
+
+def test_loras_are_kept_where_the_model_takes_them() -> None:
+    loras = (Lora("look.safetensors", 0.8), Lora("hf:somebody/looks"))
+    target = resolve(Request("a fox", loras=loras), replace(CARD, loras=True)).target
+    assert target.loras == loras and Request.from_dict(target.to_dict()).loras == loras
 
 
 def test_sizes_and_lengths_are_snapped_up_for_the_model_and_kept_for_the_person() -> None:

@@ -50,6 +50,7 @@ class ModelCard:
     memory: Mapping[str, int] = field(default_factory=dict)  # bytes, by kind ("ram", "vram")
     options: Mapping[str, Option] = field(default_factory=dict)
     samplers: tuple[str, ...] = ()
+    loras: bool = False  # whether it takes any
     languages: tuple[str, ...] = ()  # that it reads, as "en"; empty where it takes any
     notes: tuple[str, ...] = ()  # what it knows, and what it cannot do, in sentences
 

@@ -182,6 +182,7 @@ def _recipe(request: Request, resolved: Resolved, card: ModelCard, about: Mappin
         model={
             "id": card.id, "revision": about.get("revision"), "sha256": about.get("sha256"),
             "license": about.get("license", card.license), "credits": about.get("credits"),
+            **({"loras": about["loras"]} if about.get("loras") else {}),
         },
         seed=resolved.target.seed,
         output={

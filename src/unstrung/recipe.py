@@ -26,7 +26,7 @@ class Recipe:
 
     request: Mapping[str, Any]
     resolved: Mapping[str, Any]
-    model: Mapping[str, Any]  # id, revision, sha256, license, credits
+    model: Mapping[str, Any]  # id, revision, sha256, license, credits; loras {source, sha256, scale}
     seed: int
     output: Mapping[str, Any]  # sha256 of the frames, width, height, num_frames, fps
     finish: tuple[Mapping[str, Any], ...] = ()

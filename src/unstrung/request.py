@@ -243,7 +243,7 @@ def check_tasks(request: Request, card: ModelCard) -> None:
             words = f"{card.id} does no {task}; it does: {', '.join(card.tasks)}."
             raise InvalidRequest("conditions", words, code="not_supported")
     for name in ("shots", "loras", "finish"):
-        if getattr(request, name):
+        if getattr(request, name) and not (name == "loras" and card.loras):
             words = f"{card.id} takes no {name} yet; it does: {', '.join(card.tasks)}."
             raise InvalidRequest(name, words, code="not_supported")
 

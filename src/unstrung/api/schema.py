@@ -25,6 +25,8 @@ HOSTED = ("sora-2", "sora-2-pro", "sora-2-2025-10-06", "sora-2-pro-2025-10-06", 
 DEFAULT_SECONDS, DEFAULT_SIZE = "4", "720x1280"
 
 MOST_VARIANTS = 16
+# a file by its path is for whoever sits at the machine; after a # comes for which of two experts it is
+LORA = re.compile(r"hf:[\w.+-]+(/[\w.+-]+)+(#[12])?")
 
 CHOICES = ("prompt", "negative_prompt", "seed", "num_inference_steps", "guidance_scale", "lora", "n", "draft", "public")
 SHAPE = ("model", "seconds", "size", "width", "height", "num_frames", "fps")
@@ -128,7 +130,7 @@ class InputReference(BaseModel):
 
 
 class LoraChoice(BaseModel):
-    """An adapter by its name on this host."""
+    """An adapter that this host has, by its name on the hub."""
 
     name: str
     scale: float = 1.0
@@ -299,6 +301,9 @@ def _loras(value: Any) -> tuple[Lora, ...]:
         item = {"name": item} if isinstance(item, str) else item
         if not isinstance(item, Mapping) or not isinstance(item.get("name"), str) or not set(item) <= {"name", "scale"}:
             raise InvalidRequest("lora", f"lora is {item!r}; it must be a name, or like {{'name': ..., 'scale': 1.0}}.")
+        if not LORA.fullmatch(item["name"]):
+            words = f"lora is '{item['name']}'; it must be one that this host has, like hf:OWNER/NAME or hf:OWNER/NAME/FILE."
+            raise InvalidRequest("lora", words)
         loras.append(Lora(item["name"], _number("lora[scale]", item.get("scale", 1.0))))
     return tuple(loras)
 

@@ -142,6 +142,18 @@ def generate(
     guidance: Annotated[float | None, typer.Option(help="How closely to follow the prompt.")] = None,
     negative: Annotated[str | None, typer.Option(help="What you don't want to see.")] = None,
     sampler: Annotated[str | None, typer.Option(help="How noise becomes a picture: see 'unstrung models show'.")] = None,
+    image: Annotated[str | None, typer.Option(metavar="FILE", help="The first frame.")] = None,
+    last_image: Annotated[str | None, typer.Option(metavar="FILE", help="The last frame.")] = None,
+    at: Annotated[list[str] | None, typer.Option(metavar="FRAME=FILE", help="A picture at a frame; may come again.")] = None,
+    extend: Annotated[str | None, typer.Option(metavar="FILE", help="A film that this one goes on from.")] = None,
+    remade: Annotated[str | None, typer.Option("--from", metavar="FILE", help="A film to make anew.")] = None,
+    strength: Annotated[float | None, typer.Option(help="How much stays of --from, or counts of --control: 0 to 1.")] = None,
+    control: Annotated[str | None, typer.Option(metavar="FILE", help="A film of depths, poses or lines to follow.")] = None,
+    lora: Annotated[
+        list[str] | None, typer.Option(metavar="FILE[=SCALE]", help="A LoRA, or hf:OWNER/NAME; may come again.")
+    ] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of the model.")] = None,
+    preset: Annotated[str | None, typer.Option(help="draft, standard or final: how much time it may take.")] = None,
     variants: Annotated[int, typer.Option(min=1, max=64, help="How many films, each with its own seed.")] = 1,
     output: Annotated[str | None, typer.Option("--output", "-o", help="File or folder to write to.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")] = False,
@@ -153,13 +165,19 @@ def generate(
     store_url: StoreUrl = None,
     as_json: Json = False,
 ) -> None:
-    """Make a film from a sentence."""
+    """Make a film from a sentence, and from what is given with it."""
+    from unstrung.cli.given import read_given
     from unstrung.request import Request
 
+    conditions, loras, options = read_given(
+        model, image=image, last_image=last_image, at=at, extend=extend, remade=remade, strength=strength, control=control,
+        loras=lora, settings=settings, preset=preset, queue=queue,
+    )  # fmt: skip
     width, height = _size(size, resolution, aspect)
     request = Request(
         prompt=prompt, negative_prompt=negative, model=model, width=width, height=height, seconds=seconds, fps=fps,
         num_inference_steps=steps, guidance_scale=guidance, sampler=sampler, seed=seed,
+        conditions=conditions, loras=loras, options=options,
     )  # fmt: skip
     if queue:
         return enqueue(request, variants, public, store_url, as_json)
@@ -306,6 +324,8 @@ def remake(
 def _difference(before: Recipe, after: Recipe) -> str:
     if before.model["sha256"] != after.model["sha256"]:
         return "different: the model's weights have changed since"
+    if before.model.get("loras") != after.model.get("loras"):
+        return "different: the LoRAs have changed since"
     if before.software != after.software or before.device != after.device:
         return "different: other software or another machine made the first one"
     return "different, although model, software and machine are the same"

@@ -39,7 +39,7 @@ def card_of(family: Family, weights: Weights) -> ModelCard:
             min_side=MIN_SIDE, max_side=MAX_SIDE, max_seconds=weights.max_frames / weights.fps,
             min_fps=1 if family.fps else weights.fps, max_fps=60 if family.fps else weights.fps,
         ),
-        options=options, samplers=tuple(family.samplers),
+        options=options, samplers=tuple(family.samplers), loras=family.loras,
         notes=(f"Its weights: {weights.repo_id}.", f"It reads {family.text_tokens} tokens of a prompt."),
     )  # fmt: skip
 
@@ -104,11 +104,11 @@ def load(card: ModelCard, device: str | None = None) -> HubModel:
 def _about(card: ModelCard, folder: Path) -> dict[str, str]:
     """Return the revision of the weights in a folder, and one digest of all their files."""
     files = sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*.safetensors"))
-    lines = "".join(f"{_digest(path)}  {name}\n" for name, path in files)  # as `shelf.fingerprint` has them
+    lines = "".join(f"{digest(path)}  {name}\n" for name, path in files)  # as `shelf.fingerprint` has them
     return {"revision": card.revision or folder.name, "sha256": hashlib.sha256(lines.encode()).hexdigest()}
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
     """Return the SHA-256 of a file; the hub's cache has it in the name of what a link leads to."""
     name = path.resolve().name
     if re.fullmatch("[0-9a-f]{64}", name):
@@ -145,8 +145,13 @@ def _folder(card: ModelCard) -> Path | None:
 
 
 def _in_cache(repo_id: str) -> Path | None:
-    """Return the newest snapshot of a repository in the cache that all programs of the Hugging Face hub share."""
+    """Return the newest snapshot of a model's repository in the hub's cache."""
+    found: list[Any] = sorted(snapshots(repo_id).glob("*/model_index.json"))
+    return max(found, key=lambda index: index.stat().st_mtime).parent if found else None
+
+
+def snapshots(repo_id: str) -> Path:
+    """Return where a repository's snapshots lie in the cache that all programs of the Hugging Face hub share."""
     home = os.environ.get("HF_HOME", Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "huggingface")
     cache = Path(os.environ.get("HF_HUB_CACHE", Path(home) / "hub"))
-    found: list[Any] = sorted((cache / f"models--{repo_id.replace('/', '--')}" / "snapshots").glob("*/model_index.json"))
-    return max(found, key=lambda index: index.stat().st_mtime).parent if found else None
+    return cache / f"models--{repo_id.replace('/', '--')}" / "snapshots"

@@ -57,6 +57,7 @@ class HubModel:
         emit(Progress("load", 1, 1))
         emit(Progress("encode", 0, 1))
         self._check_length(pipe, request)
+        self._pipes.use_loras(request.loras, emit)
         arguments = {**self.arguments(pipe, request), **RULES[way.takes](request, given, pipe)}
         with _told(pipe, self._family, self._colours, request, emit) as told, torch.random.fork_rng():
             torch.manual_seed(request.seed)  # for pipelines that draw some noise past the generator
@@ -100,7 +101,7 @@ class HubModel:
         """Return what a recipe says of the model."""
         plan = self._pipes.plan
         placed = {"plan": plan.name, "tiled": plan.tiled} if plan else {}
-        return {**self._about, **placed, "software": {name: version(name) for name in SOFTWARE}}
+        return {**self._about, **placed, "loras": self._pipes.loras(), "software": {name: version(name) for name in SOFTWARE}}
 
     def close(self) -> None:
         """Drop the pipelines."""

@@ -65,6 +65,7 @@ class Family:
     fps: str | None = None  # None where the model knows one rate only
     extras_last: bool = False  # whether packed latents have what is given at frames of its own after the video's, not before
     guidance: str | None = "guidance_scale"  # None: by a guider
+    loras: bool = True  # whether diffusers can put LoRAs into its pipelines
     float32: tuple[str, ...] = ()  # components that lose too much in bfloat16
     samplers: Mapping[str, str] = field(default_factory=lambda: FLOW)  # diffusers' schedulers, by our names
     arguments: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
@@ -258,7 +259,7 @@ HUNYUAN = Family(
     "hunyuan-video-1.5",
     ways={TEXT: Way("HunyuanVideo15Pipeline"), IMAGE: Way("HunyuanVideo15ImageToVideoPipeline", "image")},
     size_multiple=16, frame_stride=4, frame_offset=1, latent=(32, 4, 16), patch=(1, 1), layout="bcthw", text_tokens=1000,
-    guidance=None,
+    guidance=None, loras=False,
     weights=(
         Weights(
             "hunyuan-video-1.5", "hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_t2v", _HUNYUAN_LICENSE,

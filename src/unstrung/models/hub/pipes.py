@@ -15,10 +15,12 @@ import torch
 
 from unstrung.card import ModelCard
 from unstrung.errors import MissingWeights
+from unstrung.events import Emit
 from unstrung.models.hub import memory
 from unstrung.models.hub.families import Family, Weights
+from unstrung.models.hub.lora import Loras
 from unstrung.models.hub.memory import Machine, Plan
-from unstrung.request import Request
+from unstrung.request import Lora, Request
 
 
 class Pipes:
@@ -30,6 +32,7 @@ class Pipes:
         self._pipes: dict[str, Any] = {}
         self._machine: Machine | None = None  # as it was before anything was loaded
         self._scheduler: tuple[Any, Any] | None = None
+        self._loras: Loras | None = None
         self._disk: tempfile.TemporaryDirectory[str] | None = None
         self.plan: Plan | None = None
 
@@ -80,9 +83,20 @@ class Pipes:
         shifted = "flow_shift" in config and "flow_shift" not in _fields(made)
         return made.from_config(config, **({"shift": config["flow_shift"]} if shifted else {}))
 
+    def use_loras(self, wanted: tuple[Lora, ...], emit: Emit) -> None:
+        """Have what is loaded run with these LoRAs and no others; raise `InvalidRequest` for one that fits another model."""
+        if self._loras is None:
+            self._loras = Loras(next(iter(self._pipes.values())), self._card, self._family)
+        self._loras.use(wanted, emit)
+
+    def loras(self) -> list[dict[str, Any]]:
+        """Return what a recipe says of the LoRAs in use."""
+        return self._loras.about() if self._loras else []
+
     def close(self) -> None:
         """Drop all that is loaded."""
         self._pipes.clear()
+        self._loras = None
         if self._disk is not None:
             self._disk.cleanup()
             self._disk = None
