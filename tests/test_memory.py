@@ -247,6 +247,11 @@ def test_doctor_says_which_way_a_model_fits(tmp_path: Path) -> None:
     large = doctor("--model", "wan2.2", "--size", "2048x2048", "--device", "cpu").stdout
     assert "GB of RAM" in large
     assert "resident: 1.5 GB of RAM" in doctor("--model", "nano").stdout
+    assert doctor("--model", "wan2.1-i2v-480p", "--size", "832x480").returncode == 0, "whatever it is made from"
+    listed = doctor().stdout
+    assert re.search(r"^nano +ready$", listed, re.M) and re.search(
+        r"^wan2\.2 +not here; it would (fit|not fit: it needs .* are free)", listed, re.M
+    )
     wrong = doctor("--size", "640x360")
     assert wrong.returncode == 2 and "add --model NAME" in wrong.stderr
 

@@ -6,12 +6,14 @@ import os
 import platform
 import shutil
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from unstrung.card import ModelCard
 from unstrung.engine import memory_bytes
 from unstrung.errors import UnstrungError
 from unstrung.plugins import cards, check_installed, find_card
-from unstrung.request import DEFAULT_MODEL, Request, resolve
+from unstrung.request import DEFAULT_MODEL, Request, fill
 
 
 def examine() -> dict[str, Any]:
@@ -34,7 +36,7 @@ def examine() -> dict[str, Any]:
                     module.load(card).close()
             except UnstrungError as error:
                 why = error.message
-        rows.append({"id": card.id, "ready": not why, "why": why})
+        rows.append({"id": card.id, "ready": not why, "why": why, "fits": _fits(card, module)})
     return {"machine": machine, "models": rows}
 
 
@@ -43,8 +45,11 @@ def forecast(request: Request, device: str | None = None) -> dict[str, Any]:
 
     Nothing is loaded. Of a model whose module makes no forecast, there is one way.
     """
-    card, module = find_card(request.model or DEFAULT_MODEL)
-    run = resolve(request, card).run
+    return _forecast(request, *find_card(request.model or DEFAULT_MODEL), device)
+
+
+def _forecast(request: Request, card: ModelCard, module: ModuleType, device: str | None = None) -> dict[str, Any]:
+    run = fill(request, card).run  # whatever it is to be made from
     if hasattr(module, "forecast"):
         rows = module.forecast(card, run, device)
     else:
@@ -53,6 +58,18 @@ def forecast(request: Request, device: str | None = None) -> dict[str, Any]:
         rows = [{"plan": "resident", "ram": needed, "why": why}]
     asked = {"model": card.id, "width": run.width, "height": run.height, "num_frames": run.num_frames, "fps": run.fps}
     return {**asked, "plans": sorted(rows, key=lambda row: bool(row["why"]))}
+
+
+def _fits(card: ModelCard, module: ModuleType) -> str:
+    """Say how a model of which that can be told would fit at its own size and length, or what it lacks; empty for others."""
+    if not hasattr(module, "forecast"):
+        return ""
+    plans = _forecast(Request("a film", model=card.id), card, module)["plans"]
+    best = plans[0]
+    if not best["why"]:
+        return f"it would fit ({best['plan']}{', tiled' if best.get('tiled') else ''})"
+    least = min((plan for plan in plans if "ram" in plan), key=lambda plan: (max(plan["vram"].values()), plan["ram"]))
+    return f"it would not fit: it needs {least['why']}"
 
 
 def _why_not(needed: int, memory: int | None) -> str:

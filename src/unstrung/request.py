@@ -188,11 +188,16 @@ def resolve(request: Request, card: ModelCard) -> Resolved:
     What the card leaves to whoever runs the model stays unset: steps, guidance and the sampler of a model that is elsewhere.
     Raises `InvalidRequest` with the field, its value and what is allowed. A missing seed is drawn here.
     """
+    check_tasks(request, card)
+    return fill(request, card)
+
+
+def fill(request: Request, card: ModelCard) -> Resolved:
+    """Resolve a request without asking whether the model can do its task: its size and its length are all that is wanted."""
     if not request.prompt.strip():
         raise InvalidRequest("prompt", "The prompt is empty: say what you want to see.")
     for name in ("prompt", "original_prompt", "negative_prompt"):
         _check_text(name, getattr(request, name) or "")
-    check_tasks(request, card)
     options = _options(request, card)
     defaults, limits = card.defaults_of(options.get("preset", STANDARD)), card.limits
     fps = request.fps if request.fps is not None else card.fps

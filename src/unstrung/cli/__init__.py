@@ -23,7 +23,7 @@ from unstrung.cli.letter import letter_app
 from unstrung.cli.models import models_app
 from unstrung.cli.places import places_app
 from unstrung.cli.studio import space, studio
-from unstrung.cli.talk import Json, Talk, print_json, print_plans
+from unstrung.cli.talk import Json, Talk, print_json, print_models, print_plans
 from unstrung.cli.tokens import tokens_app
 from unstrung.cli.webhooks import webhooks_app
 from unstrung.errors import InvalidRequest, UnstrungError
@@ -355,5 +355,4 @@ def doctor(
         return
     for name, value in report["machine"].items():
         print(f"{name:>9}  {value}")
-    for row in report["models"]:
-        print(f"{row['id']:>9}  {'ready' if row['ready'] else 'not ready: ' + row['why']}")
+    print_models(report["models"])

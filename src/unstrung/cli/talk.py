@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,6 +26,15 @@ def say(text: str) -> None:
 def print_json(document: Any) -> None:
     """Print a document on stdout."""
     print(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+def print_models(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print which models are ready; of those whose weights are to be had, whether they would fit this machine."""
+    width = max(len(row["id"]) for row in rows)
+    for row in rows:
+        said = "ready" if row["ready"] else f"not here; {row['fits']}" if row["fits"] else f"not ready: {row['why']}"
+        print(f"{row['id']:<{width}}  {said}")
+    print("What is not here: unstrung models pull NAME. What would fit, and how: unstrung doctor --model NAME")
 
 
 def print_plans(forecast: Mapping[str, Any]) -> None:
