@@ -138,7 +138,7 @@ def test_frames_are_those_of_the_pipeline_called_by_hand(model: str, hub: Path) 
     clip, _ = engine.generate(request)
     folder = next((hub / "hub" / f"models--{KNOWN[model].repo_id.replace('/', '--')}" / "snapshots").iterdir())
     kinds = {"default": torch.bfloat16, **({"vae": torch.float32} if model.startswith("wan") else {})}
-    pipe = diffusers.DiffusionPipeline.from_pretrained(folder, torch_dtype=kinds)
+    pipe = diffusers.DiffusionPipeline.from_pretrained(folder, dtype=kinds)
     more: dict[str, Any] = {"frame_rate": 24} if model == "ltx-video" else {}
     out = pipe(
         prompt=WORDS, negative_prompt="dark", width=64, height=64, num_frames=request.num_frames, num_inference_steps=3,
@@ -216,6 +216,7 @@ def test_a_folder_is_a_model_matched_by_its_pipelines_class(hub: Path, tmp_path:
         ("mochi-1", {"conditions": (Condition("a.png"),)}, r"mochi-1 does no image-to-video; it does: text-to-video\. These do: .*wan2"),
         ("wan2.1-i2v-480p", {}, "does no text-to-video; it does: image-to-video"),
         ("wan2.1-1.3b", {"conditions": (Condition("a.png"), Condition("b.png", 4))}, "does no keyframes"),
+        ("wan2.1-i2v-480p", {"conditions": "{image} twice"}, "takes one picture or film for this, and was given 2"),
         ("wan2.1-1.3b", {"fps": 24, "num_frames": None}, "fps is 24; it must be from 16 to 16"),
         ("cogvideox-2b", {"seconds": 9.0, "num_frames": None}, r"seconds is 9 s; it must be from 0 to 6\.125 s"),
         ("ltx-video-0.9.5", {"conditions": (Condition("{video}", kind="video"),), "num_frames": 9}, "has 9 frames, .* is to have 9: ask for more seconds"),
@@ -227,6 +228,8 @@ def test_a_folder_is_a_model_matched_by_its_pipelines_class(hub: Path, tmp_path:
 def test_what_a_model_can_not_do_is_refused(
     hub: Path, pictures: dict[str, str], model: str, change: dict[str, Any], words: str
 ) -> None:
+    if "{image}" in str(change):
+        change = {"conditions": 2 * given(IMAGE, pictures)}
     if "{video}" in str(change):
         change = {**change, "conditions": given(EXTEND, pictures)}
     with pytest.raises(InvalidRequest, match=words):

@@ -196,7 +196,7 @@ def test_files_that_the_library_itself_writes(model: str, home: Path, opened: An
 
     loaded = opened(model)
     (folder,) = (home / "hub" / f"models--{KNOWN[model].repo_id.replace('/', '--')}" / "snapshots").iterdir()
-    pipe = diffusers.DiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    pipe = diffusers.DiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
     pipe.transformer.add_adapter(LoraConfig(r=RANK, lora_alpha=8, target_modules=["to_q", "to_v"], init_lora_weights=False))
     state = {key: value * 5 for key, value in get_peft_model_state_dict(pipe.transformer).items()}
     said = {"r": RANK, "lora_alpha": 8, "target_modules": ["to_q", "to_v"]}

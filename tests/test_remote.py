@@ -79,7 +79,7 @@ def test_a_sentence_becomes_a_film_there_and_comes_here(host: Shared, tmp_path: 
     assert made_there["output"]["sha256"] == direct.sha256(), "which is what the same seed gives without a host"
     assert near(direct.frames, film.frames) < 6, "but for its file's losses"
     shown = run("show", "a-red-fox.mp4", cwd=tmp_path)
-    assert "remote (revision echo 1, Apache-2.0)" in shown.stdout and "3 steps of an unknown sampler" in shown.stdout
+    assert "remote (revision echo 1, Apache-2.0)" in shown.stdout and "3 steps of the model's own sampler" in shown.stdout
     again = run("remake", "a-red-fox.mp4", cwd=tmp_path, **host.there)
     assert again.stdout == "identical: every frame is the same\n", again.stderr
     for text in (

@@ -24,7 +24,7 @@ def nothing(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str,
 
 def image(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, Any]:
     """Give the first frame."""
-    (first,) = request.conditions
+    first = _only(request)
     _whole(first)
     return {"image": _picture(given[first.source])}
 
@@ -42,7 +42,7 @@ def first_last(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[s
 
 def video(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, Any]:
     """Give a video to be made anew. Ours is how much stays as it is, diffusers' how much is changed."""
-    (condition,) = request.conditions
+    condition = _only(request)
     if condition.frame_index:
         raise InvalidRequest("conditions", f"frame_index is {condition.frame_index}; a video that is made anew begins at 0.")
     assert request.num_frames
@@ -94,7 +94,7 @@ def mask(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, An
 
 def control(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, Any]:
     """Give a video of depths, poses or lines that the new one follows, and how strictly."""
-    (condition,) = request.conditions
+    condition = _only(request)
     assert request.num_frames
     frames = _exactly(given[condition.source].frames, request.num_frames)
     return {"video": _pictures(frames), "conditioning_scale": condition.strength}
@@ -104,6 +104,14 @@ RULES: Mapping[str, Rule] = {
     "nothing": nothing, "image": image, "first_last": first_last, "video": video, "conditions": conditions,
     "latent_conditions": latent_conditions, "mask": mask, "control": control,
 }  # fmt: skip
+
+
+def _only(request: Request) -> Condition:
+    """Return the one picture or film that a model can be given."""
+    if len(request.conditions) > 1:
+        words = f"{request.model} takes one picture or film for this, and was given {len(request.conditions)}."
+        raise InvalidRequest("conditions", words)
+    return request.conditions[0]
 
 
 def _leaves_some(request: Request, condition: Condition, clip: Clip) -> None:

@@ -110,11 +110,14 @@ class Pipes:
     def _load(self) -> None:
         """Load what the folder holds: in bfloat16, but for what loses too much in it."""
         import diffusers
+        import transformers
 
+        for library in (diffusers, transformers):
+            library.utils.logging.disable_progress_bar()  # how far it is, is said by events
         kinds = {"default": torch.bfloat16, **{name: torch.float32 for name in self._family.float32}}
         try:
             pipe = diffusers.DiffusionPipeline.from_pretrained(
-                self._folder, torch_dtype=kinds, use_safetensors=True, local_files_only=True, variant=self._variant()
+                self._folder, dtype=kinds, use_safetensors=True, local_files_only=True, variant=self._variant()
             )
         except ImportError as error:  # of what one family's parts alone need
             words = str(error).strip().splitlines()[0]
