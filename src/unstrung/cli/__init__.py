@@ -285,7 +285,8 @@ def _sampling(recipe: Recipe) -> str:
     steps, sampler, guidance = run.get("num_inference_steps"), run.get("sampler"), run.get("guidance_scale")
     if steps is None and sampler is None and guidance is None:
         return f"as {recipe.device.get('host') or 'whoever ran it'} chose"
-    return f"{steps or 'unknown'} steps of {sampler or "the model's own sampler"}, guidance {'unknown' if guidance is None else guidance}"
+    by = sampler or "the model's own sampler"
+    return f"{steps or 'unknown'} steps of {by}, guidance {'unknown' if guidance is None else guidance}"
 
 
 def _understood(recipe: Recipe) -> str:
