@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,7 @@ def test_a_folder_is_a_model_matched_by_its_pipelines_class(hub: Path, tmp_path:
         ("wan2.1-i2v-480p", {}, "does no text-to-video; it does: image-to-video"),
         ("wan2.1-1.3b", {"conditions": (Condition("a.png"), Condition("b.png", 4))}, "does no keyframes"),
         ("wan2.1-i2v-480p", {"conditions": "{image} twice"}, "takes one picture or film for this, and was given 2"),
+        ("wan2.1-1.3b", {"conditions": "{video} kept"}, r"strength is 0\.9; of 3 steps that leaves none"),
         ("wan2.1-1.3b", {"fps": 24, "num_frames": None}, "fps is 24; it must be from 16 to 16"),
         ("cogvideox-2b", {"seconds": 9.0, "num_frames": None}, r"seconds is 9 s; it must be from 0 to 6\.125 s"),
         ("ltx-video-0.9.5", {"conditions": (Condition("{video}", kind="video"),), "num_frames": 9}, "has 9 frames, .* is to have 9: ask for more seconds"),
@@ -231,9 +233,30 @@ def test_what_a_model_can_not_do_is_refused(
     if "{image}" in str(change):
         change = {"conditions": 2 * given(IMAGE, pictures)}
     if "{video}" in str(change):
-        change = {**change, "conditions": given(EXTEND, pictures)}
+        kept = (Condition(pictures["video"], kind="video", strength=0.9),)
+        change = {**change, "conditions": kept if "kept" in str(change) else given(EXTEND, pictures)}
     with pytest.raises(InvalidRequest, match=words):
         engine.generate(replace(asked(model), **change))
+
+
+def test_the_last_picture_is_the_last_frame_where_one_more_is_drawn(hub: Path, pictures: dict[str, str]) -> None:
+    """8 frames of a model that draws 9: both ends are as they were given, and one in the middle goes."""
+    opened = engine.open_model("wan2.1-flf2v")
+    whole, _ = engine.generate(asked("wan2.1-flf2v", FIRST_LAST, pictures), model=opened)
+    shorter, recipe = engine.generate(asked("wan2.1-flf2v", FIRST_LAST, pictures, num_frames=8), model=opened)
+    assert (whole.num_frames, shorter.num_frames) == (9, 8)
+    assert np.array_equal(shorter.frames[[0, -1]], whole.frames[[0, -1]])
+    assert engine.remake(recipe)[2]
+
+
+def test_a_model_of_one_size_says_so() -> None:
+    from unstrung.models.hub import card_of
+    from unstrung.models.hub.adapter import load_model
+
+    family, weights = _KNOWN["cogvideox-5b-i2v"]
+    model = load_model(card_of(family, weights), family, weights, Path("nowhere"), "cpu", {})
+    with pytest.raises(InvalidRequest, match="draws 720x480 alone: --size 720x480"):
+        model.generate(replace(asked("cogvideox-5b-i2v"), num_frames=9), lambda event: None, {})
 
 
 def test_what_is_unset_comes_from_the_models_row(hub: Path) -> None:
@@ -291,6 +314,7 @@ def test_memory_that_ends_while_decoding_costs_no_step(hub: Path) -> None:
     ]
     steps = [event.done for event in events if isinstance(event, Progress) and event.stage == "sample"]
     assert steps == [0, 1, 2, 3] and clip.frames.shape == plain.frames.shape
+    assert opened.about()["tiled"] is True, "and the recipe says so"
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_loaded() -> None:
@@ -303,6 +327,14 @@ def test_what_does_not_fit_is_refused_before_anything_is_loaded() -> None:
 def _sized(model: str) -> Any:
     family, weights = _KNOWN[model]
     return weights, family, *weights.size, 81
+
+
+def test_what_is_closed_is_given_back(hub: Path) -> None:
+    opened = engine.open_model("mochi-1")
+    engine.generate(asked("mochi-1"), model=opened)
+    transformer = weakref.ref(opened._pipes.get("MochiPipeline").transformer)  # type: ignore[attr-defined]
+    opened.close()
+    assert transformer() is None
 
 
 def test_samplers_by_name_change_the_picture(hub: Path) -> None:

@@ -19,6 +19,7 @@ from unstrung.media.clip import Clip
 from unstrung.models.hub import _KNOWN, card_of
 from unstrung.models.hub.families import FAMILIES, Family, Weights
 from unstrung.models.hub.memory import (
+    COSTS,
     GB,
     Machine,
     Plan,
@@ -175,6 +176,10 @@ def test_this_machine_is_looked_at() -> None:
     assert fitting_model(Machine(None, 10**8, 10**8)) is None
     smallest = fitting_model(BOUNDLESS)
     assert smallest and sum(smallest.billions.values()) == min(sum(w.billions.values()) for f in FAMILIES for w in f.weights)
+
+
+def test_every_family_has_its_costs() -> None:
+    assert set(COSTS) == {family.id for family in FAMILIES}
 
 
 def test_planning_needs_no_torch() -> None:

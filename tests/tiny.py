@@ -361,7 +361,7 @@ def ltx2(folder: Path) -> Any:
 Maker = Callable[[Path], Any]
 # for each of our models, what its publisher's pipeline is like
 MAKERS: dict[str, Maker] = {
-    "cogvideox-2b": cogvideox, "cogvideox-5b-i2v": lambda folder: cogvideox(folder, image=True), "mochi-1": mochi,
+    "cogvideox-2b": cogvideox, "cogvideox1.5-5b-i2v": lambda folder: cogvideox(folder, image=True), "mochi-1": mochi,
     "ltx-video": ltx, "ltx-video-0.9.5": lambda folder: ltx(folder, conditions=True), "wan2.1-1.3b": wan,
     "wan2.1-i2v-480p": wan_image, "wan2.1-flf2v": lambda folder: wan_image(folder, last=True), "wan2.2": wan_experts,
     "wan2.2-i2v": lambda folder: wan_experts(folder, image=True), "wan2.2-5b": wan_5b, "wan2.1-vace-1.3b": wan_vace,

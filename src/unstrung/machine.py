@@ -68,7 +68,9 @@ def _fits(card: ModelCard, module: ModuleType) -> str:
     best = plans[0]
     if not best["why"]:
         return f"it would fit ({best['plan']}{', tiled' if best.get('tiled') else ''})"
-    least = min((plan for plan in plans if "ram" in plan), key=lambda plan: (max(plan["vram"].values()), plan["ram"]))
+    least = min(
+        (plan for plan in plans if "ram" in plan), key=lambda plan: (max(plan.get("vram", {"": 0}).values()), plan["ram"])
+    )
     return f"it would not fit: it needs {least['why']}"
 
 

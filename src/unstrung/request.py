@@ -153,10 +153,11 @@ def _read_item(key: str, item: Any) -> Any:
     return made
 
 
-def tasks_of(request: Request) -> tuple[str, ...]:
+def tasks_of(request: Request, slack: int = 1) -> tuple[str, ...]:
     """Return what a model must be able to do for a request, the most telling first.
 
-    Pictures are one task together: the first frame, the first and the last, or any. A video that is kept as it is goes on.
+    Pictures are one task together: the first frame, the first and the last, or any. A video that is kept as it is goes on. Where
+    more frames are drawn than were asked for, the last one asked for is within `slack` of the end.
     """
     kinds: dict[str, list[Condition]] = {}
     for condition in request.conditions:
@@ -165,8 +166,8 @@ def tasks_of(request: Request) -> tuple[str, ...]:
     if "video" in kinds:
         tasks["video"] = "video-extension" if all(video.strength >= 1 for video in kinds["video"]) else "video-to-video"
     if "image" in kinds:
-        ends = {-1, (request.num_frames or 0) - 1} - {0}
-        at = {0 if image.frame_index == 0 else -1 if image.frame_index in ends else 1 for image in kinds["image"]}
+        end = request.num_frames - slack if request.num_frames else math.inf
+        at = {0 if (i := image.frame_index) == 0 else -1 if i == -1 or i >= end else 1 for image in kinds["image"]}
         tasks["image"] = "image-to-video" if at == {0} else "keyframes" if 1 in at else "first-last-frame"
     return tuple(tasks[kind] for kind in ("control", "video", "image", "character") if kind in kinds) or ("text-to-video",)
 

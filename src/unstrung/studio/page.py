@@ -147,7 +147,7 @@ class Page:
         def show_expanded(visit: Visit, _: gr.EventData, on: bool, words: str, chosen: str, expanded_of: str) -> Any:
             if words == expanded_of:  # as it stands, maybe changed by hand
                 return gr.skip(), gr.update(visible=on), gr.skip()
-            expanding = getattr(find_card(chosen)[1], "expand", None)
+            expanding = getattr(find_card(chosen, listed=True)[1], "expand", None)
             longer = expanding(words) if on and expanding and words.strip() else words
             return gr.skip(), gr.update(value=longer, visible=on), words if on else ""
 

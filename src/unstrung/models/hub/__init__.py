@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from unstrung.card import Limits, ModelCard, Option
 from unstrung.errors import InvalidRequest, MissingWeights, UnknownModel
+from unstrung.models.hub import shelf
 from unstrung.models.hub.families import FAMILIES, NOTHING, Family, Weights
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def find(name: str) -> ModelCard | None:
         folder = _in_cache(name.removeprefix("hf:"))
         if folder is None:
             raise MissingWeights(f"The weights of {name} are not here: unstrung models pull {name}")
-    elif os.sep in name or name.startswith("."):
+    elif "/" in name or os.sep in name or name.startswith("."):
         folder = Path(name)
     else:
         return None
@@ -141,7 +142,9 @@ def _folder(card: ModelCard) -> Path | None:
     """Return where a model's weights lie, or None."""
     assert card.repo_id
     own = Path(card.repo_id)
-    return own if (own / "model_index.json").exists() else _in_cache(card.repo_id)
+    if (own / "model_index.json").exists():
+        return own
+    return shelf.path(card) if shelf.installed(card) else _in_cache(card.repo_id)
 
 
 def _in_cache(repo_id: str) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -36,6 +37,7 @@ class HubModel:
 
     def generate(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
         """Make the clip of a resolved request; where memory ends in the middle, once more under a smaller plan."""
+        self._check_size(request)
         plan = self._pipes.plan_for(request)
         try:
             return self._run(request, emit, given)
@@ -51,18 +53,27 @@ class HubModel:
 
     def _run(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
         assert request.fps and request.width and request.height and request.seed is not None
-        way = self._family.ways[tasks_of(request)[0]]
+        way = self._family.ways[tasks_of(request, self._family.frame_stride)[0]]
         emit(Progress("load", 0, 1))
         pipe = self._pipes.get(way.pipeline)
         emit(Progress("load", 1, 1))
         emit(Progress("encode", 0, 1))
+        if not way.sized:
+            words = f"{self.card.id} draws at its own size, in the shape of its picture: it is scaled to what was asked for."
+            emit(Note("scaled", words))
         self._check_length(pipe, request)
         self._pipes.use_loras(request.loras, emit)
         arguments = {**self.arguments(pipe, request), **RULES[way.takes](request, given, pipe)}
-        with _told(pipe, self._family, self._colours, request, emit) as told, torch.random.fork_rng():
+        self._colours.learn(pipe)  # before the first step: in the middle, the VAE would take the transformer's place
+        report = _Report(self._pipes, pipe, self._family, self._colours, request, emit)
+        with _told(pipe, report) as told, torch.random.fork_rng():
             torch.manual_seed(request.seed)  # for pipelines that draw some noise past the generator
             out = pipe(**arguments, **told)
-        clip = Clip(_uint8(out.frames[0][: request.num_frames]), request.fps).cover(request.width, request.height)
+        frames = out.frames[0][: request.num_frames]
+        if way.takes == "first_last":  # both as they were given: where one frame too many is drawn, one in the middle goes
+            count = max(condition.frame_index for condition in request.conditions) + 1
+            frames = frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
+        clip = Clip(_uint8(frames), request.fps).cover(request.width, request.height)
         sound = getattr(out, "audio", None)
         return clip if sound is None else _with_sound(clip, sound[0], pipe.vocoder.config.output_sampling_rate)
 
@@ -78,6 +89,9 @@ class HubModel:
             "output_type": "np", **family.arguments, **weights.arguments,
             **{name: request.options[name] for name in weights.options},
         }  # fmt: skip
+        if weights.schedule and request.num_inference_steps == weights.steps:
+            name, levels = weights.schedule
+            arguments[name] = list(levels)
         if family.fps:
             arguments[family.fps] = request.fps
         if family.guidance:
@@ -87,13 +101,21 @@ class HubModel:
         taken = inspect.signature(pipe.__call__).parameters
         return {name: value for name, value in arguments.items() if name in taken}
 
+    def _check_size(self, request: Request) -> None:
+        if self._weights.fixed and (request.width, request.height) != self._weights.size:
+            width, height = self._weights.size
+            words = (
+                f"size is {request.width}x{request.height}; {self.card.id} draws {width}x{height} alone: --size {width}x{height}"
+            )
+            raise InvalidRequest("size", words)
+
     def _check_length(self, pipe: Any, request: Request) -> None:
         most = self._family.text_tokens
         for name in ("prompt", "negative_prompt"):
             words = (getattr(request, name) or "").split()
             if len(_tokens(pipe, words)) <= most:
                 continue
-            fits = max(n for n in range(len(words)) if len(_tokens(pipe, words[:n])) <= most)
+            fits = bisect_right(range(len(words)), most, key=lambda n: len(_tokens(pipe, words[:n]))) - 1
             said = f"The {name.replace('_', ' ')} has {len(words)} words; {self.card.id} reads the first {fits}: shorten it."
             raise InvalidRequest(name, said, code="too_long")
 
@@ -109,7 +131,8 @@ class HubModel:
 
 
 def _tokens(pipe: Any, words: list[str]) -> list[int]:
-    found: list[int] = pipe.tokenizer(" ".join(words)).input_ids
+    tokenizer = getattr(pipe.tokenizer, "tokenizer", pipe.tokenizer)  # some have one for pictures too around it
+    found: list[int] = tokenizer(" ".join(words)).input_ids
     return found
 
 
@@ -126,27 +149,32 @@ def _with_sound(clip: Clip, sound: Tensor, rate: int) -> Clip:
 
 
 @contextmanager
-def _told(
-    pipe: Any, family: Family, colours: preview.Colours, request: Request, emit: Emit
-) -> Iterator[dict[str, Any]]:  # fmt: skip
+def _told(pipe: Any, report: _Report) -> Iterator[dict[str, Any]]:
     """Have a pipeline tell how far it is, and show what comes; yield the arguments that make it do so."""
-    report = _Report(pipe, family, colours, request, emit)
-    bar, decode, step = pipe.progress_bar, pipe.vae.decode, pipe.scheduler.step
-    pipe.progress_bar, pipe.vae.decode = report.bar, report.decoding(decode)
     takes = "callback_on_step_end" in inspect.signature(pipe.__call__).parameters
+    heard = {(pipe, "progress_bar"): report.bar, (pipe.vae, "decode"): report.decoding(pipe.vae.decode)}
     if not takes:
-        pipe.scheduler.step = report.stepping(step)
+        heard[pipe.scheduler, "step"] = report.stepping(pipe.scheduler.step)
+    for (part, name), told in heard.items():
+        setattr(part, name, told)
     try:
         yield {"callback_on_step_end": report.step} if takes else {}
+    except BaseException:
+        pipe.maybe_free_model_hooks()  # what is cut off leaves no part where another has to go
+        raise
     finally:
-        pipe.progress_bar, pipe.vae.decode, pipe.scheduler.step = bar, decode, step
+        for part, name in heard:
+            delattr(part, name)  # and the class's own is there again
 
 
 class _Report:
     """Hears of a pipeline's steps, and tells: how far it is, and every few of them what the video will look like."""
 
-    def __init__(self, pipe: Any, family: Family, colours: preview.Colours, request: Request, emit: Emit) -> None:
-        self._pipe, self._family, self._colours, self._request, self._emit = pipe, family, colours, request, emit
+    def __init__(
+        self, pipes: Pipes, pipe: Any, family: Family, colours: preview.Colours, request: Request, emit: Emit
+    ) -> None:  # fmt: skip
+        self._pipes, self._pipe, self._family, self._colours = pipes, pipe, family, colours
+        self._request, self._emit = request, emit
         self._total, self._done, self._begun = 0, 0, False
         self._before: Tensor | None = None
 
@@ -175,7 +203,7 @@ class _Report:
             assert asked.num_frames and asked.height and asked.width
             shown = preview.unpacked(clean, self._family, asked.num_frames, asked.height, asked.width)
             if shown is not None:
-                self._emit(Preview(preview.enlarged(self._colours.frames(shown, pipe), PREVIEW_SIDE), i + 1))
+                self._emit(Preview(preview.enlarged(self._colours.frames(shown), PREVIEW_SIDE), i + 1))
         return {}
 
     def stepping(self, step: Callable[..., Any]) -> Callable[..., Any]:
@@ -199,12 +227,12 @@ class _Report:
             try:
                 out = decode(latents, *args, **kwargs)
             except (torch.OutOfMemoryError, RuntimeError) as error:
-                vae = self._pipe.vae
-                if not _is_out_of_memory(error) or getattr(vae, "use_tiling", True):
+                if not _is_out_of_memory(error) or getattr(self._pipe.vae, "use_tiling", True):
                     raise
+                out = None
+            if out is None:  # only here is what the error held given back
                 self._emit(Note("smaller_plan", "Decoding needs more memory than there is: it is done again, in tiles."))
-                torch.cuda.empty_cache()
-                vae.enable_tiling()
+                self._pipes.tile()
                 out = decode(latents, *args, **kwargs)
             self._emit(Progress("decode", 1, 1))
             return out

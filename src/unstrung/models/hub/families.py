@@ -22,6 +22,7 @@ class Way:
 
     pipeline: str
     takes: str = "nothing"
+    sized: bool = True  # False where the pipeline draws at a size of its own
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Weights:
     variant: str | None = None  # of the files, where there are several
     arguments: Mapping[str, Any] = field(default_factory=lambda: NOTHING)  # for the pipeline, beside what is asked for
     options: Mapping[str, tuple[Any, str]] = field(default_factory=lambda: NOTHING)  # what people may set too
+    schedule: tuple[str, tuple[float, ...]] | None = None  # the argument and the levels that it was distilled for, at `steps`
+    fixed: bool = False  # whether it draws at `size` alone
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ COGVIDEOX = Family(
         Weights(
             "cogvideox-5b-i2v", "THUDM/CogVideoX-5b-I2V", "CogVideoX", "The same, from a picture.",
             (IMAGE,), {"transformer": 5.57, "text_encoder": T5_XXL, "vae": 0.22}, 3072,
-            size=(720, 480), fps=8, seconds=6.0, max_frames=49, steps=50, guidance=6.0, draft_steps=20,
+            size=(720, 480), fps=8, seconds=6.0, max_frames=49, steps=50, guidance=6.0, draft_steps=20, fixed=True,
         ),
         Weights(
             "cogvideox1.5-5b", "THUDM/CogVideoX1.5-5B", "CogVideoX", "Larger pictures, twice as many a second.",
@@ -125,24 +128,37 @@ MOCHI = Family(
     ),
 )  # fmt: skip
 
-_DISTILLED: Mapping[str, Any] = {"guidance": 1.0, "steps": 8, "draft_steps": 5}
+_DISTILLED: Mapping[str, Any] = {"guidance": 1.0, "steps": 8, "draft_steps": 8}
+_LTX: Mapping[str, Any] = {
+    "size_multiple": 32, "frame_stride": 8, "frame_offset": 1, "latent": (128, 8, 32), "patch": (1, 1), "layout": "packed",
+    "fps": "frame_rate",
+}  # fmt: skip
 LTX = Family(
     "ltx",
     ways={
         TEXT: Way("LTXPipeline"),
         IMAGE: Way("LTXImageToVideoPipeline", "image"),
-        FIRST_LAST: Way("LTXConditionPipeline", "conditions"),
-        KEYFRAMES: Way("LTXConditionPipeline", "conditions"),
-        EXTEND: Way("LTXConditionPipeline", "conditions"),
     },
-    size_multiple=32, frame_stride=8, frame_offset=1, latent=(128, 8, 32), patch=(1, 1), layout="packed", text_tokens=128,
-    fps="frame_rate",
+    **_LTX, text_tokens=128,
     weights=(
         Weights(
             "ltx-video", "Lightricks/LTX-Video", "see-card", "Lightricks' first, small and quick.",
             (TEXT, IMAGE), {"transformer": 1.92, "text_encoder": T5_XXL, "vae": 0.42}, 2048,
             size=(704, 480), fps=24, seconds=5.0, max_frames=257, steps=40, guidance=3.0, draft_steps=20,
         ),
+    ),
+)  # fmt: skip
+LTX_CONDITION = Family(
+    "ltx-0.9.5",
+    ways={
+        TEXT: Way("LTXConditionPipeline"),
+        IMAGE: Way("LTXConditionPipeline", "conditions"),
+        FIRST_LAST: Way("LTXConditionPipeline", "conditions"),
+        KEYFRAMES: Way("LTXConditionPipeline", "conditions"),
+        EXTEND: Way("LTXConditionPipeline", "conditions"),
+    },
+    **_LTX, text_tokens=256,
+    weights=(
         Weights(
             "ltx-video-0.9.5", "Lightricks/LTX-Video-0.9.5", "LTX-Video-OpenRAIL-M", "Pictures at any frame, and what went before.",
             (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND), {"transformer": 1.92, "text_encoder": T5_XXL, "vae": 1.25}, 2048,
@@ -159,7 +175,8 @@ LTX = Family(
             "ltx-video-13b-distilled", "Lightricks/LTX-Video-0.9.8-13B-distilled", "LTXV-Open-Weights-0.X", "The large one, in eight steps.",
             (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND), {"transformer": 13.04, "text_encoder": T5_XXL, "vae": 1.25}, 4096,
             size=(1216, 704), fps=24, seconds=5.0, max_frames=257, **_DISTILLED,
-            arguments={"decode_timestep": 0.05, "decode_noise_scale": 0.025},
+            arguments={"decode_timestep": 0.05, "decode_noise_scale": 0.025, "guidance_rescale": 0.7},
+            schedule=("timesteps", (1000, 993, 987, 981, 975, 909, 725, 0.03)),
         ),
     ),
 )  # fmt: skip
@@ -257,7 +274,7 @@ _HUNYUAN: Mapping[str, float] = {"transformer": 8.33, "text_encoder": QWEN_7B, "
 _HUNYUAN_LICENSE = "Tencent-Hunyuan-Community"
 HUNYUAN = Family(
     "hunyuan-video-1.5",
-    ways={TEXT: Way("HunyuanVideo15Pipeline"), IMAGE: Way("HunyuanVideo15ImageToVideoPipeline", "image")},
+    ways={TEXT: Way("HunyuanVideo15Pipeline"), IMAGE: Way("HunyuanVideo15ImageToVideoPipeline", "image", sized=False)},
     size_multiple=16, frame_stride=4, frame_offset=1, latent=(32, 4, 16), patch=(1, 1), layout="bcthw", text_tokens=1000,
     guidance=None, loras=False,
     weights=(
@@ -304,6 +321,7 @@ LTX2 = Family(
             (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND),
             {"transformer": 18.9, "text_encoder": _GEMMA_12B, "connectors": 1.4, "vae": 1.2, "audio_vae": 0.1, "vocoder": 0.06}, 4096,
             size=(768, 512), fps=24, seconds=5.0, max_frames=481, steps=30, guidance=3.0, draft_steps=15, options=_AUDIO,
+            arguments={"use_cross_timestep": False, "spatio_temporal_guidance_blocks": [29]},
         ),
         Weights(
             "ltx-2.3", "diffusers/LTX-2.3-Diffusers", "LTX-2-Community", "The same, of 2026: 22 billion.",
@@ -318,6 +336,7 @@ LTX2 = Family(
             size=(768, 512), fps=24, seconds=5.0, max_frames=481, **_DISTILLED,
             arguments={"stg_scale": 0.0, "modality_scale": 1.0, "guidance_rescale": 0.0, "audio_guidance_scale": 1.0,
                        "audio_stg_scale": 0.0, "audio_modality_scale": 1.0, "audio_guidance_rescale": 0.0},
+            schedule=("sigmas", (1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875)),
         ),
         Weights(
             "ltx-2.5", "Lightricks/LTX-2.5-Diffusers", "LTX-2-Community", "Lightricks' newest, with sound.",
@@ -332,7 +351,7 @@ SANA = Family(
     "sana-video",
     ways={TEXT: Way("SanaVideoPipeline"), IMAGE: Way("SanaImageToVideoPipeline", "image")},
     size_multiple=32, frame_stride=4, frame_offset=1, latent=(16, 4, 8), patch=(1, 2), layout="bcthw", text_tokens=300,
-    frames="frames", arguments={"use_resolution_binning": False},  # sizes are honoured, not led to the nearest one of a list
+    frames="frames", float32=("vae",), arguments={"use_resolution_binning": False},  # sizes are honoured, not led to the nearest one of a list
     weights=(
         Weights(
             "sana-video", "Efficient-Large-Model/SANA-Video_2B_480p_diffusers", "see-card",
@@ -417,5 +436,5 @@ SKYREELS_FORCING = Family(
 )  # fmt: skip
 
 FAMILIES = (
-    COGVIDEOX, MOCHI, LTX, WAN, WAN_5B, WAN_VACE, HUNYUAN, LTX2, SANA, KANDINSKY, HELIOS, SKYREELS, SKYREELS_FORCING,
+    COGVIDEOX, MOCHI, LTX, LTX_CONDITION, WAN, WAN_5B, WAN_VACE, HUNYUAN, LTX2, SANA, KANDINSKY, HELIOS, SKYREELS, SKYREELS_FORCING,
 )  # fmt: skip

@@ -45,7 +45,10 @@ def video(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, A
     condition = _only(request)
     if condition.frame_index:
         raise InvalidRequest("conditions", f"frame_index is {condition.frame_index}; a video that is made anew begins at 0.")
-    assert request.num_frames
+    assert request.num_frames and request.num_inference_steps
+    if int(request.num_inference_steps * (1 - condition.strength)) < 1:
+        words = f"strength is {condition.strength:g}; of {request.num_inference_steps} steps that leaves none"
+        raise InvalidRequest("conditions", f"{words}: let less stay as it is, or take more steps.")
     frames = _exactly(given[condition.source].frames, request.num_frames)
     return {"video": _pictures(frames), "strength": 1 - condition.strength}
 

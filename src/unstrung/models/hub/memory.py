@@ -57,15 +57,24 @@ class Costs:
     joined: int = 20  # a pixel of each frame, for tiles to be put together
 
 
+_LTX = Costs(state=70, area=100, frame=101, tile=512 * 512)
+_WAN = Costs(state=36, together=False, area=19_500, frame=13, joined=42)
+_HUNYUAN = Costs(state=75, together=False, area=2_000, frame=1_796)
 COSTS: Mapping[str, Costs] = MappingProxyType(
     {
         "cogvideox": Costs(state=30, area=45_000, frame=21, tile=360 * 240, joined=21),
         "mochi": Costs(state=30, area=5_000, frame=1_830),  # not counted: as cogvideox, of which it has the blocks
-        "ltx": Costs(state=70, area=100, frame=101, tile=512 * 512),
-        "wan": Costs(state=36, together=False, area=19_500, frame=13, joined=42),
+        "ltx": _LTX,
+        "ltx-0.9.5": _LTX,
+        "wan": _WAN,
         "wan-5b": Costs(state=75, together=False, area=21_500, frame=13, joined=42),
         "wan-vace": Costs(state=54, together=False, area=19_500, frame=13, joined=42),
-        "hunyuan-video": Costs(state=75, together=False, area=2_000, frame=1_796),
+        "hunyuan-video-1.5": _HUNYUAN,
+        "kandinsky-5": _HUNYUAN,  # not counted: its VAE is HunyuanVideo's
+        "sana-video": _WAN,  # not counted, as the next ones: their VAE is Wan's
+        "helios": _WAN,
+        "skyreels-v2": _WAN,
+        "skyreels-v2-df": _WAN,
         "ltx-2": Costs(state=75, area=100, frame=86, tile=512 * 512),
     }
 )
@@ -284,7 +293,7 @@ def fitting_size(
     weights: Weights, family: Family, width: int, height: int, num_frames: int, machine: Machine, fps: int
 ) -> tuple[int, int, int] | None:
     """Return the largest standard size of the same shape that fits at this length, else the longest film at the smallest."""
-    sizes = list(_smaller(family, width, height))
+    sizes = [] if weights.fixed else list(_smaller(family, width, height))
     asked = [(wide, high, num_frames) for wide, high in sizes]
     wide, high = sizes[-1] if sizes else (width, height)
     shorter = range(int(num_frames / fps), 0, -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import json
 import math
@@ -93,6 +94,14 @@ class Pipes:
         """Return what a recipe says of the LoRAs in use."""
         return self._loras.about() if self._loras else []
 
+    def tile(self) -> None:
+        """Decode in tiles from now on."""
+        for pipe in self._pipes.values():
+            pipe.vae.enable_tiling()
+        self.plan = replace(self.plan, tiled=True) if self.plan else None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
     def close(self) -> None:
         """Drop all that is loaded."""
         self._pipes.clear()
@@ -100,6 +109,7 @@ class Pipes:
         if self._disk is not None:
             self._disk.cleanup()
             self._disk = None
+        gc.collect()  # pipelines and their parts know one another
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

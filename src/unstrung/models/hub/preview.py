@@ -15,26 +15,31 @@ SAMPLES, SIDE = 12, 8  # pictures that a VAE's colours are learned from, and how
 
 
 class Colours:
-    """Reads latents as colours, by the linear map that fits a VAE best; learned when it is first asked for, from the VAE itself.
+    """Reads latents as colours, by the linear map that fits a VAE best; learned from the VAE itself.
 
-    Published maps are one for each VAE, and none for the next one: this takes a fraction of one step, and suits any.
+    Published maps are one for each VAE, and none for the next one: this is a moment's work, and suits any.
     """
 
     def __init__(self, family: Family) -> None:
         self._family = family
         self._map: Tensor | None = None  # (channels + 1, 3)
 
-    def frames(self, latents: Tensor, pipe: Any) -> Frames:
-        """Return latents (c t h w), as the pipeline has them, as uint8 frames (t h w 3), a pixel each."""
+    def learn(self, pipe: Any) -> None:
+        """Learn the map, if it is not known yet."""
         if self._map is None:
-            self._map = self._learn(pipe)
+            self._map = self._learned(pipe)
+            pipe.maybe_free_model_hooks()
+
+    def frames(self, latents: Tensor) -> Frames:
+        """Return latents (c t h w), as the pipeline has them, as uint8 frames (t h w 3), a pixel each."""
+        assert self._map is not None, "nothing was learned"
         states = latents.float().cpu().movedim(0, -1)  # t h w c
         ones = torch.ones_like(states[..., :1])
         colours = torch.cat([states, ones], -1) @ self._map
         return (colours.clamp(0, 1) * 255).round().byte().numpy()
 
     @torch.no_grad()
-    def _learn(self, pipe: Any) -> Tensor:
+    def _learned(self, pipe: Any) -> Tensor:
         vae, side = pipe.vae, SIDE * self._family.latent[2]
         generator = torch.Generator().manual_seed(0)
         coarse = torch.rand((SAMPLES, 3, 4, 4), generator=generator)
