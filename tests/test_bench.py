@@ -33,9 +33,18 @@ def test_the_page_and_those_who_watch_it() -> None:
     assert (
         watch["broken"] == {}
         and watch["asked"]["GET /v1/videos/{video_id}/events 200"] > 0
-        and watch["asked"]["POST /studio 200"] > 0
+        and watch["asked"]["GET /studio 200"] > 0
     )
     if "alike" in watch:  # a browser is installed
         assert out["page"]["first_s"]["count"] == out["page"]["later_s"]["count"] == 1
         kinds = [{kind for kind in watch["alike"][who] if not kind.endswith("409")} for who in ("real", "imitated")]
         assert kinds[0] == kinds[1], "those who only ask ask what the page's script asks"
+
+
+def test_what_the_adapter_costs() -> None:
+    pytest.importorskip("diffusers")
+    command = [sys.executable, str(BENCH / "hub.py"), "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])["models"]
+    assert set(found) == {"cogvideox-2b", "mochi-1", "ltx-video", "wan2.1-1.3b"}
+    assert all(row["bare"] > 0 and row["ours"] > 0 for row in found.values())
