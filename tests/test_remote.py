@@ -127,7 +127,7 @@ def test_a_picture_begins_the_film(there: Shared, tmp_path: Path) -> None:
     asked = (there.client.videos.retrieve(there.wait("completed")).model_extra or {})["unstrung"]["request"]
     assert asked["conditions"][0]["kind"] == "image" and asked["seed"] == 3 and len(recipe.parents) == 1
     for conditions in ((first, first), (Condition(first.source, frame_index=-1),), (Condition(first.source, strength=0.5),)):
-        with pytest.raises(UnstrungError, match="one picture, as the first frame|does no first-last-frame") as refused:
+        with pytest.raises(UnstrungError, match=r"one picture, as the first frame|does no first-last-frame") as refused:
             generate(Request("a fox", conditions=conditions, **SMALL))
         assert refused.value.code == "not_supported"
 
