@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+import unstrung
 from unstrung.card import ModelCard
 from unstrung.errors import UnstrungError
 from unstrung.licenses import LICENSES, PERMISSIVE, find_license
@@ -515,7 +516,8 @@ def test_a_machine_without_the_library_says_what_to_install(machine: Machine) ->
         for path in Path(folder).iterdir():
             if not path.name.startswith("huggingface_hub") and not path.name.endswith(".pth"):
                 (libraries / path.name).symlink_to(path)
-    environment = {**machine.environment, "PYTHONPATH": f"{machine.environment['PYTHONPATH']}{os.pathsep}{libraries}"}
+    places = (machine.environment["PYTHONPATH"], str(Path(unstrung.__file__).parents[1]), str(libraries))
+    environment = {**machine.environment, "PYTHONPATH": os.pathsep.join(places)}
     bare = [UNSTRUNG[0], "-S", *UNSTRUNG[1:], "models"]  # -S: this environment's own folder of libraries is not looked into
     done = subprocess.run([*bare, "pull", "tiny"], env=environment, capture_output=True, text=True, cwd=machine.home)
     assert done.returncode == 2 and "pip install '.[hub]'" in done.stderr and done.stderr.count("\n") == 1, done.stderr

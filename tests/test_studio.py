@@ -397,6 +397,12 @@ def test_more_clips_than_are_shown_at_first_are_one_press_away(visit: Callable[.
     visitor.page.get_by_label(visitor.say("search")).fill("one of many")
     clips = visitor.page.locator("#clips article")
     more = visitor.page.locator("#clips").get_by_role("button", name=visitor.say("load_more"))
+    visitor.page.wait_for_function(
+        """() => {
+            const words = [...document.querySelectorAll('#clips article h2')].map(h => h.innerText);
+            return words.length === 12 && words.every(said => said.startsWith('one of many'));
+        }"""
+    )
     more.click()
     visitor.page.wait_for_function("document.querySelectorAll('#clips article').length === 13")
     assert not more.count()
