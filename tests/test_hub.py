@@ -39,16 +39,7 @@ RUNS = [(model, task) for model in tiny.MAKERS for task in KNOWN[model].tasks]
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A cache of the hub, as it is after the tiny models were pulled."""
-    home = tmp_path_factory.mktemp("hub")
-    for model in tiny.MAKERS:
-        made = tiny.save(model, home / "made")
-        place = home / "hub" / f"models--{KNOWN[model].repo_id.replace('/', '--')}" / "snapshots"
-        place.mkdir(parents=True)
-        made.rename(place / "0123456789abcdef")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HOME", str(home))
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        torch.set_num_threads(1)
+    with tiny.cache(tmp_path_factory.mktemp("hub"), tiny.MAKERS) as home:
         yield home
 
 

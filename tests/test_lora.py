@@ -43,16 +43,7 @@ OWN = {"attn1": "self_attn", "attn2": "cross_attn", "to_q": "q", "to_k": "k", "t
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A cache of the hub, with the tiny models in it."""
-    folder = tmp_path_factory.mktemp("hub")
-    for model in (*MODELS, *OTHERS):
-        made = tiny.save(model, folder / "made")
-        place = folder / "hub" / f"models--{KNOWN[model].repo_id.replace('/', '--')}" / "snapshots"
-        place.mkdir(parents=True)
-        made.rename(place / "0123456789abcdef")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HOME", str(folder))
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        torch.set_num_threads(1)
+    with tiny.cache(tmp_path_factory.mktemp("hub"), (*MODELS, *OTHERS)) as folder:
         yield folder
 
 

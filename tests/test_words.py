@@ -78,7 +78,10 @@ def test_models_are_found_by_their_entry_points() -> None:
         assert json.loads(json.dumps(card.to_dict()))["id"] == card.id
         assert callable(module.load)
         assert set(card.defaults) >= {"width", "height", "seconds", "num_inference_steps", "guidance_scale"}
-        assert card.defaults["sampler"] in (None, *card.samplers)
+        # weights from a hub have a sampler of their own, which is none of ours by name
+        assert card.defaults["sampler"] in card.samplers or (
+            card.defaults["sampler"] is None and (card.repo_id is not None or not card.samplers)
+        )
 
 
 def test_a_broken_package_of_models_takes_no_other_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import diffusers
+import pytest
 import sentencepiece
 import torch
 import transformers
+
+from unstrung.models.hub import CARDS
 
 WORDS = "a red fox running through the snow at night the sea under a blue sky with two small houses and one tall tree".split()
 
@@ -370,6 +374,21 @@ MAKERS: dict[str, Maker] = {
     "helios": helios, "skyreels-v2": skyreels, "skyreels-v2-i2v": lambda folder: skyreels(folder, image=True),
     "skyreels-v2-df": lambda folder: skyreels(folder, forcing=True),
 }  # fmt: skip
+
+
+@contextmanager
+def cache(folder: Path, models: Iterable[str]) -> Iterator[Path]:
+    """Make a folder the hub's cache, as it is after these models were pulled, and have programs look there and nowhere else."""
+    repositories = {card.id: str(card.repo_id) for card in CARDS}
+    for model in models:
+        place = folder / "hub" / f"models--{repositories[model].replace('/', '--')}" / "snapshots"
+        place.mkdir(parents=True)
+        save(model, folder / "made").rename(place / "0123456789abcdef")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HOME", str(folder))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        torch.set_num_threads(1)
+        yield folder
 
 
 def save(model: str, folder: Path) -> Path:
