@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import os
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from unstrung.card import Limits, ModelCard, Option
 from unstrung.errors import InvalidRequest, MissingWeights, UnknownModel
-from unstrung.models.hub import shelf
+from unstrung.models.hub import fetch, shelf
 from unstrung.models.hub.families import FAMILIES, NOTHING, Family, Weights
 
 if TYPE_CHECKING:
@@ -104,18 +103,14 @@ def load(card: ModelCard, device: str | None = None) -> HubModel:
 
 def _about(card: ModelCard, folder: Path) -> dict[str, str]:
     """Return the revision of the weights in a folder, and one digest of all their files."""
-    files = sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*.safetensors"))
-    lines = "".join(f"{digest(path)}  {name}\n" for name, path in files)  # as `shelf.fingerprint` has them
-    return {"revision": card.revision or folder.name, "sha256": hashlib.sha256(lines.encode()).hexdigest()}
+    digests = {path.relative_to(folder).as_posix(): digest(path) for path in folder.rglob("*.safetensors")}
+    return {"revision": card.revision or folder.name, "sha256": shelf.over(digests)}
 
 
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file; the hub's cache has it in the name of what a link leads to."""
     name = path.resolve().name
-    if re.fullmatch("[0-9a-f]{64}", name):
-        return name
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return name if re.fullmatch("[0-9a-f]{64}", name) else fetch.digest(path)
 
 
 def _read(name: str, folder: Path) -> tuple[Family, Weights]:
@@ -141,9 +136,8 @@ def _read(name: str, folder: Path) -> tuple[Family, Weights]:
 def _folder(card: ModelCard) -> Path | None:
     """Return where a model's weights lie, or None."""
     assert card.repo_id
-    own = Path(card.repo_id)
-    if (own / "model_index.json").exists():
-        return own
+    if card.id not in _KNOWN:  # a folder of somebody's; what is in the list never comes from where one happens to stand
+        return Path(card.repo_id)
     return shelf.path(card) if shelf.installed(card) else _in_cache(card.repo_id)
 
 

@@ -158,8 +158,12 @@ def fingerprint(card: ModelCard) -> tuple[str, str]:
     path(card)
     record = _current(card)
     assert record
-    rows = sorted((name, row["sha256"]) for name, row in record.files.items() if name.endswith(WEIGHTS))
-    return record.commit, hashlib.sha256("".join(f"{known}  {name}\n" for name, known in rows).encode()).hexdigest()
+    return record.commit, over({name: row["sha256"] for name, row in record.files.items() if name.endswith(WEIGHTS)})
+
+
+def over(digests: Mapping[str, str]) -> str:
+    """Return one SHA-256 over those of files, by their names, as of the lines that sha256sum prints."""
+    return hashlib.sha256("".join(f"{known}  {name}\n" for name, known in sorted(digests.items())).encode()).hexdigest()
 
 
 def remove(card: ModelCard) -> int:
