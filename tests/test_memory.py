@@ -104,6 +104,18 @@ def test_more_memory_is_never_worse_and_a_smaller_film_never_needs_more(weights:
                 needs = least
 
 
+def test_a_processor_that_computes_in_float32_needs_twice_the_memory() -> None:
+    """Weights of eight bits stay as small as they are; a VAE that is always float32 too."""
+    for model, ratio in (("cogvideox-5b", 2), ("wan2.1-14b", 1.9)):
+        weights, family = find(model)
+        half, full = (
+            {plan.name: plan.ram for plan in every(weights, family, 480, 320, 49, replace(BOUNDLESS, vram=None, width=width))}
+            for width in (2, 4)
+        )
+        assert half["resident"] * ratio * 0.9 < full["resident"] <= half["resident"] * 2
+        assert full["fp8"] < half["resident"] * 1.4
+
+
 def test_a_fast_plan_comes_first() -> None:
     for weights, family in ROWS:
         film = (*weights.size, frames_of(weights, family))
@@ -188,6 +200,12 @@ def test_planning_needs_no_torch() -> None:
     assert done.stdout == "None False\n", done.stderr
 
 
+def same(one: Any, other: Any) -> bool:
+    """Whether frames are alike but for the rounding of a few: where weights lie in memory, a float32's last bit may depend on."""
+    away = np.abs(one.astype(int) - other)
+    return bool(away.max() <= 1 and (away > 0).mean() < 1e-3)
+
+
 # one of each kind of parts; what is opened by the class of another task is left to the adapter's own tests
 ABLE = ("cogvideox-2b", "mochi-1", "ltx-video", "wan2.1-1.3b", "wan2.1-i2v-480p", "wan2.2", "wan2.2-5b")
 
@@ -229,12 +247,12 @@ def test_a_real_pipeline_draws_the_same_wherever_its_weights_lie(model: str, tmp
     resident, _ = drawn("resident")
     assert np.ptp(resident) > 2
     for name in ("model-offload", "group-offload"):
-        assert np.array_equal(drawn(name)[0], resident), name
+        assert same(drawn(name)[0], resident), name
     frames, pipes = drawn("disk")
-    assert np.array_equal(frames, resident)
+    assert same(frames, resident)
     for part in ("transformer", "text_encoder"):
         assert list((Path(pipes._disk.name) / part).glob("*.safetensors")), "its layers lie on the disk"
-    assert np.array_equal(drawn("resident", tiled=True)[0], resident)
+    assert same(drawn("resident", tiled=True)[0], resident)
     pipe = drawn("fp8")[1].get(family.ways[card.tasks[0]].pipeline)
     assert torch.float8_e4m3fn in {parameter.dtype for parameter in pipe.transformer.parameters()}
 

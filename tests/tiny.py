@@ -89,8 +89,8 @@ def mochi(folder: Path) -> Any:
 def ltx(folder: Path, *, conditions: bool = False) -> Any:
     torch.manual_seed(0)
     transformer = diffusers.LTXVideoTransformer3DModel(
-        in_channels=128, out_channels=128, patch_size=1, patch_size_t=1, num_attention_heads=4, attention_head_dim=8,
-        cross_attention_dim=32, num_layers=1, caption_channels=32,
+        in_channels=128, out_channels=128, patch_size=1, patch_size_t=1, num_attention_heads=6, attention_head_dim=8,
+        cross_attention_dim=48, num_layers=2, caption_channels=32,
     )  # fmt: skip
     vae = diffusers.AutoencoderKLLTXVideo(
         in_channels=3, out_channels=3, latent_channels=128, block_out_channels=(8, 8, 8, 8), decoder_block_out_channels=(8, 8, 8, 8),

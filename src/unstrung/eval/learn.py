@@ -37,6 +37,7 @@ from unstrung.eval.reader import (
     usual_picks,
     vocabulary,
 )
+from unstrung.models.precision import autocast
 
 BATCH = 32
 LEARN_FROM, TEST_FROM = 1 << 41, 1 << 42  # numbers of scenes, beyond those that train or test a model
@@ -125,7 +126,7 @@ class Teacher:
         pictures, beside = pictures.chunk(2, dim=1)
         pictures, motion = self._worn(pictures, beside, motion)
         self.net.train()
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast("cpu"):
             logits = self.net(pictures, motion)
         losses = [WEIGHTS[n] * F.cross_entropy(logits[n].float(), labels[n], label_smoothing=0.03) for n in self.words]
         loss = torch.stack(losses).sum()

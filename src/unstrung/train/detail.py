@@ -22,8 +22,8 @@ from unstrung.corpus.toyworld.motion import View, view
 from unstrung.corpus.toyworld.render import Renderer, art_names
 from unstrung.corpus.toyworld.scene import sample_scene
 from unstrung.models.native.detail import SCALE, WIDTHS, DetailNet
+from unstrung.models.precision import autocast
 from unstrung.train.checkpoint import export_weights, import_weights
-from unstrung.train.loop import autocast
 
 CROP = 48  # of the small pictures
 CROPS = 6  # of one scene
@@ -121,7 +121,7 @@ class DetailTrainer:
         n = len(share)
         small = spoiled(torch.cat((small[:n], small[n:]), dim=1), self.generator).to(self.device)
         truth = between.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        with autocast(self.device):
+        with autocast(self.device.type):
             guess = self.net(small[:, :3], small[:, 3:], share.to(self.device)).float()
         loss = loss_of(guess, truth)
         loss.backward()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from unstrung.corpus.feed import asked_to_stop
 from unstrung.errors import UnstrungError
 from unstrung.models.native.model import NativeModel
+from unstrung.models.precision import autocast
 from unstrung.train.checkpoint import import_weights, load_checkpoint, save_checkpoint
 from unstrung.train.config import Bucket, TrainConfig
 from unstrung.train.data import HELD_OUT_START, Batch, BatchMaker, batches
@@ -43,11 +43,6 @@ def inner_weights(model: NativeModel) -> list[Tensor]:
     outer = (model.stem_half, model.head_out)
     convolutions = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d) and m not in outer]
     return [*blocks, model.stem_out.weight, model.head_in.weight, *convolutions]
-
-
-def autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """Compute in bf16 where the device does that well; weights stay in fp32."""
-    return torch.autocast(device.type, torch.bfloat16) if device.type in ("cpu", "cuda") else nullcontext()
 
 
 def can_compile(device: torch.device, say: Callable[[str], None]) -> bool:
@@ -150,7 +145,7 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = lr * self.rate()
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
-        with autocast(self.device):
+        with autocast(self.device.type):
             loss = training_loss(self.model, self.sketch, batch, self.config, generator, self.device)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
@@ -169,7 +164,7 @@ class Trainer:
     @torch.no_grad()
     def test(self, batch: Batch) -> float:
         """Return the mean model's loss on held-out scenes, always with the same noise and without weights."""
-        with autocast(self.device):
+        with autocast(self.device.type):
             return float(held_out_loss(self.ema.model, batch, self.config, self.device))
 
 

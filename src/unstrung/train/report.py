@@ -16,6 +16,7 @@ from unstrung.diffusion.samplers import sample_renoise
 from unstrung.diffusion.sigmas import shifted
 from unstrung.models.native import codec
 from unstrung.models.native.config import CHANNELS, WINDOW
+from unstrung.models.precision import autocast
 
 if TYPE_CHECKING:
     from unstrung.models.native.text import MiniLM
@@ -55,7 +56,7 @@ def sample_sheet(trainer: Trainer, encoder: MiniLM, steps: int = 10, scale: floa
         def velocity(x: torch.Tensor, sigma: float, text: torch.Tensor = text, mask: torch.Tensor = mask) -> torch.Tensor:
             levels = torch.full((2, x.shape[1]), sigma)
             given = (a.to(trainer.device) for a in (x.expand(2, *x.shape), levels, text, mask))
-            with torch.autocast(trainer.device.type, torch.bfloat16):
+            with autocast(trainer.device.type):
                 guess = trainer.ema.model(*given).float().cpu()
             return (x - cfg(guess[0], guess[1], scale)) / sigma
 

@@ -122,7 +122,8 @@ class HubModel:
     def about(self) -> dict[str, object]:
         """Return what a recipe says of the model."""
         plan = self._pipes.plan
-        placed = {"plan": plan.name, "tiled": plan.tiled} if plan else {}
+        placed: dict[str, object] = {"plan": plan.name, "tiled": plan.tiled} if plan else {}
+        placed["dtype"] = str(self._pipes.kind).removeprefix("torch.")
         return {**self._about, **placed, "loras": self._pipes.loras(), "software": {name: version(name) for name in SOFTWARE}}
 
     def close(self) -> None:

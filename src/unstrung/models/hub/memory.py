@@ -6,6 +6,7 @@ of them against what others measured. All is arithmetic but `look`, which asks t
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 
 from unstrung.errors import NotEnoughMemory
 from unstrung.models.hub.families import FAMILIES, Family, Weights
+from unstrung.models.precision import bf16_is_fast
 from unstrung.request import Request
 
 GB = 10**9
@@ -25,7 +27,7 @@ BASE_VRAM = 800_000_000  # the driver's context, and what the allocator and the 
 BASE_RAM = 1_500_000_000  # Python, PyTorch and diffusers
 GROUP = 0.10  # of a transformer: two of its thirty to sixty blocks, the one at work and the next, and what lies outside of blocks
 LEAVES = 0.20  # of a text encoder: its table of words is the largest leaf, a fifth of UMT5's weights
-FLOAT8 = 0.53  # of bfloat16: norms and embeddings stay as they are
+FLOAT8, BESIDE = 1, 0.06  # bytes of a weight of eight bits; norms and embeddings, a share of all, stay as they are
 TEXT_WORK = 300_000_000  # states of what reads the prompt
 FRAME_BYTES = 13  # a value of a decoded frame: as float32, as that becomes a byte (two copies more), and as the byte
 
@@ -82,12 +84,13 @@ COSTS: Mapping[str, Costs] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Machine:
-    """What is free, in bytes; `vram` None where there is no GPU. `gpu` is its name."""
+    """What is free, in bytes; `vram` None where there is no GPU."""
 
     vram: int | None
     ram: int
     disk: int
-    gpu: str = ""
+    gpu: str = ""  # its name
+    width: int = 2  # bytes of a number that it computes with
 
 
 @dataclass(frozen=True)
@@ -130,16 +133,14 @@ class Plan:
 def look(device: str | None = None) -> Machine:
     """Return what is free on this machine now; `device` "cpu" leaves a GPU out of it."""
     disk = shutil.disk_usage(tempfile.gettempdir()).free
-    if device != "cpu":
-        import importlib.util
+    if importlib.util.find_spec("torch") is None:
+        return Machine(None, _free_ram(), disk)
+    import torch
 
-        if importlib.util.find_spec("torch") is not None:
-            import torch
-
-            if torch.cuda.is_available():
-                place = torch.device(device or "cuda")
-                return Machine(torch.cuda.mem_get_info(place)[0], _free_ram(), disk, torch.cuda.get_device_name(place))
-    return Machine(None, _free_ram(), disk)
+    if device != "cpu" and torch.cuda.is_available():
+        place = torch.device(device or "cuda")
+        return Machine(torch.cuda.mem_get_info(place)[0], _free_ram(), disk, torch.cuda.get_device_name(place))
+    return Machine(None, _free_ram(), disk, width=2 if bf16_is_fast(device or "cpu") else 4)
 
 
 def _free_ram() -> int:
@@ -159,6 +160,7 @@ class _Needs:
 
     texts: tuple[int, ...]
     transformers: tuple[int, ...]
+    eight: int  # all transformers, in eight bits
     vae: int
     sampling: int
     decoding: int
@@ -190,22 +192,25 @@ def petaflops(weights: Weights, family: Family, width: int, height: int, num_fra
     return weights.steps * passes * (2 * parameters * n + 4 * n * n * weights.width * layers) / 1e15
 
 
-def _needs(weights: Weights, family: Family, width: int, height: int, num_frames: int) -> _Needs:
+def _needs(weights: Weights, family: Family, width: int, height: int, num_frames: int, bytes_: int) -> _Needs:
     costs = COSTS.get(family.id, Costs())
-    sizes = {part: int(n * 1e9) * (4 if part in family.float32 else 2) for part, n in weights.billions.items()}
+    more = bytes_ // 2  # the costs were counted in bfloat16, those of what is always float32 in that
+    sizes = {part: int(n * 1e9) * (4 if part in family.float32 else bytes_) for part, n in weights.billions.items()}
     large = tuple(size for part, size in sizes.items() if part.startswith("transformer"))
     texts = tuple(size for part, size in sizes.items() if "encoder" in part)
     area = width * height
     batch = 2 if weights.guidance > 1 and costs.together else 1
-    decoding = area * (costs.area + costs.frame * num_frames)
+    again = 1 if "vae" in family.float32 else more
+    decoding = again * area * (costs.area + costs.frame * num_frames)
     tile = min(costs.tile, area)
     return _Needs(
         texts=texts,
         transformers=large,
+        eight=int(sum(large) / bytes_ * (FLOAT8 + BESIDE * bytes_)),
         vae=sum(sizes.values()) - sum(large) - sum(texts),
-        sampling=tokens(weights, family, width, height, num_frames) * weights.width * batch * costs.state,
+        sampling=tokens(weights, family, width, height, num_frames) * weights.width * batch * costs.state * more,
         decoding=decoding,
-        decoding_tiled=min(decoding, tile * (costs.area + costs.frame * num_frames) + area * costs.joined * num_frames),
+        decoding_tiled=min(decoding, again * (tile * (costs.area + costs.frame * num_frames) + area * costs.joined * num_frames)),
         frames=area * num_frames * 3 * FRAME_BYTES,
     )
 
@@ -222,27 +227,27 @@ def _placed(name: str, needs: _Needs) -> tuple[dict[str, int], int, int]:
     if name == "group-offload":
         return pieces, needs.all, 0
     if name == "fp8":
-        pieces["sample"] = vae + int(max(needs.transformers) * GROUP * FLOAT8)
-        return pieces, max(largest, int(large * FLOAT8) + texts + vae), 0
+        pieces["sample"] = vae + int(needs.eight * GROUP)
+        return pieces, max(largest, needs.eight + texts + vae), 0
     assert name == "disk", name
     return pieces, largest, texts + large
 
 
 def _on_cpu(name: str, needs: _Needs, tiled: bool) -> tuple[int, int]:
     """Return the RAM and the disk that a plan needs where the CPU computes: weights and work in one memory."""
-    texts, large, work = sum(needs.texts), sum(needs.transformers), max(needs.work(tiled).values())
+    texts, work = sum(needs.texts), max(needs.work(tiled).values())
     largest = max(*needs.texts, *needs.transformers, needs.vae)
     if name == "resident":
         return needs.all + work, 0
     if name == "fp8":  # one layer at a time becomes what it was
-        return max(largest, texts + needs.vae + int(large * FLOAT8) + work), 0
+        return max(largest, texts + needs.vae + needs.eight + work), 0
     placed, loading, disk = _placed(name, needs)
     return max(loading, *(placed[stage] + bytes_ for stage, bytes_ in needs.work(tiled).items())), disk
 
 
 def every(weights: Weights, family: Family, width: int, height: int, num_frames: int, machine: Machine) -> Iterator[Plan]:
     """Yield all plans for a kind of machine, with or without a GPU, the fastest first, whether they fit or not."""
-    needs = _needs(weights, family, width, height, num_frames)
+    needs = _needs(weights, family, width, height, num_frames, machine.width)
     work = petaflops(weights, family, width, height, num_frames)
     speed = next((speed for gpu, speed in PETAFLOPS_A_SECOND.items() if gpu in machine.gpu), None)
     for name, time in TIMES.items():

@@ -21,6 +21,7 @@ from unstrung.models.hub import memory
 from unstrung.models.hub.families import Family, Weights
 from unstrung.models.hub.lora import Loras
 from unstrung.models.hub.memory import Machine, Plan
+from unstrung.models.precision import bf16_is_fast
 from unstrung.request import Lora, Request
 
 
@@ -36,6 +37,7 @@ class Pipes:
         self._loras: Loras | None = None
         self._disk: tempfile.TemporaryDirectory[str] | None = None
         self.plan: Plan | None = None
+        self.kind = torch.bfloat16 if bf16_is_fast(device) else torch.float32
 
     def plan_for(self, request: Request) -> Plan:
         """Choose a plan under which a request fits, the one at work if that will do; raise `NotEnoughMemory` for none."""
@@ -118,13 +120,13 @@ class Pipes:
         self.plan = plan
 
     def _load(self) -> None:
-        """Load what the folder holds: in bfloat16, but for what loses too much in it."""
+        """Load what the folder holds: in what the device computes with, but for what loses too much in that."""
         import diffusers
         import transformers
 
         for library in (diffusers, transformers):
             library.utils.logging.disable_progress_bar()  # how far it is, is said by events
-        kinds = {"default": torch.bfloat16, **{name: torch.float32 for name in self._family.float32}}
+        kinds = {"default": self.kind, **{name: torch.float32 for name in self._family.float32}}
         try:
             pipe = diffusers.DiffusionPipeline.from_pretrained(
                 self._folder, dtype=kinds, use_safetensors=True, local_files_only=True, variant=self._variant()
