@@ -41,7 +41,7 @@ FLOORS = {
 }
 MOUNTED = ("unstrung.studio", "unstrung.api")  # the page stands in the API's application, on its desk
 STARTED = ("unstrung.api", "unstrung.studio")  # doors that the command line starts; else no door knows another
-SHARED = ("unstrung.models.base", "unstrung.models.precision")  # by all makers
+SHARED = ("unstrung.models.base", "unstrung.models.device")  # by all makers
 # what the lower floors may import from outside the standard library; None is anything
 OUTSIDE: dict[int, set[str] | None] = {0: set(), 1: {"numpy", "av", "PIL"}, 2: set()}
 PICKLERS = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}

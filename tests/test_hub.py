@@ -26,9 +26,9 @@ from unstrung.errors import Canceled, InvalidRequest, MissingWeights, NotEnoughM
 from unstrung.events import Event, Note, Preview, Progress  # noqa: E402
 from unstrung.media.clip import Clip  # noqa: E402
 from unstrung.media.codec import read_clip, read_recipe, write_clip  # noqa: E402
+from unstrung.models.device import bf16_is_fast  # noqa: E402
 from unstrung.models.hub import _KNOWN, CARDS  # noqa: E402
 from unstrung.models.hub.families import CONTROL, EXTEND, FAMILIES, FIRST_LAST, IMAGE, KEYFRAMES, TEXT, VIDEO  # noqa: E402
-from unstrung.models.precision import bf16_is_fast  # noqa: E402
 from unstrung.request import Condition, Request  # noqa: E402
 
 WORDS = "a red fox running through the snow at night"

@@ -182,7 +182,7 @@ def _recipe(request: Request, resolved: Resolved, card: ModelCard, about: Mappin
         model={
             "id": card.id, "revision": about.get("revision"), "sha256": about.get("sha256"),
             "license": about.get("license", card.license), "credits": about.get("credits"),
-            **({"loras": about["loras"]} if about.get("loras") else {}),
+            **{name: about[name] for name in ("loras", "cache") if about.get(name)},
         },
         seed=resolved.target.seed,
         output={
@@ -191,7 +191,7 @@ def _recipe(request: Request, resolved: Resolved, card: ModelCard, about: Mappin
         software={"unstrung": __version__, "python": platform.python_version(), **about.get("software", {})},
         device={
             "name": about.get("device"), "system": platform.system(), "machine": platform.machine(),
-            **{name: about[name] for name in ("host", "plan", "tiled") if name in about},
+            **{name: about[name] for name in ("host", "plan", "tiled", "dtype") if name in about},
         },
         seconds=clock.seconds,
         peak_memory_bytes=_peak_memory(),

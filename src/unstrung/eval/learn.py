@@ -37,7 +37,7 @@ from unstrung.eval.reader import (
     usual_picks,
     vocabulary,
 )
-from unstrung.models.precision import autocast
+from unstrung.models.device import autocast
 
 BATCH = 32
 LEARN_FROM, TEST_FROM = 1 << 41, 1 << 42  # numbers of scenes, beyond those that train or test a model

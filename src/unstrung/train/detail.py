@@ -21,8 +21,8 @@ from unstrung.corpus.toyworld.art import open_atlas
 from unstrung.corpus.toyworld.motion import View, view
 from unstrung.corpus.toyworld.render import Renderer, art_names
 from unstrung.corpus.toyworld.scene import sample_scene
+from unstrung.models.device import autocast
 from unstrung.models.native.detail import SCALE, WIDTHS, DetailNet
-from unstrung.models.precision import autocast
 from unstrung.train.checkpoint import export_weights, import_weights
 
 CROP = 48  # of the small pictures

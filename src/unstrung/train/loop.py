@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from unstrung.corpus.feed import asked_to_stop
 from unstrung.errors import UnstrungError
+from unstrung.models.device import autocast, why_not_compiled
 from unstrung.models.native.model import NativeModel
-from unstrung.models.precision import autocast
 from unstrung.train.checkpoint import import_weights, load_checkpoint, save_checkpoint
 from unstrung.train.config import Bucket, TrainConfig
 from unstrung.train.data import HELD_OUT_START, Batch, BatchMaker, batches
@@ -43,16 +43,6 @@ def inner_weights(model: NativeModel) -> list[Tensor]:
     outer = (model.stem_half, model.head_out)
     convolutions = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d) and m not in outer]
     return [*blocks, model.stem_out.weight, model.head_in.weight, *convolutions]
-
-
-def can_compile(device: torch.device, say: Callable[[str], None]) -> bool:
-    """Say whether torch.compile works here: it needs a C++ compiler, or a GPU with Triton."""
-    try:
-        torch.compile(torch.neg)(torch.ones(4, device=device))
-    except Exception as error:
-        say(f"going on without torch.compile, which does not work here: {str(error).splitlines()[0]}")
-        return False
-    return True
 
 
 class Trainer:
@@ -92,7 +82,10 @@ class Trainer:
             self.restore(state)
         if plan.cooldown and self.cooling is None:
             self.cooling = (self.step, self.step + plan.cooldown)
-        if config.compile and can_compile(self.device, say):
+        why = why_not_compiled(self.device.type) if config.compile else ""
+        if why:
+            say(f"going on without torch.compile, which does not work here: {why}")
+        if config.compile and not why:
             for block in self.model.blocks:
                 block.compile()
             # a program for each shape: one for all is slower, and the whole network at once fails to compile

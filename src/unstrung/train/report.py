@@ -14,9 +14,9 @@ from PIL import Image, ImageDraw
 from unstrung.diffusion.guidance import cfg
 from unstrung.diffusion.samplers import sample_renoise
 from unstrung.diffusion.sigmas import shifted
+from unstrung.models.device import autocast
 from unstrung.models.native import codec
 from unstrung.models.native.config import CHANNELS, WINDOW
-from unstrung.models.precision import autocast
 
 if TYPE_CHECKING:
     from unstrung.models.native.text import MiniLM

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from unstrung.card import Limits, ModelCard, Option
 from unstrung.errors import InvalidRequest, MissingWeights, UnknownModel
 from unstrung.models.hub import fetch, shelf
-from unstrung.models.hub.families import FAMILIES, NOTHING, Family, Weights
+from unstrung.models.hub.families import FAMILIES, MAGCACHE, NOTHING, Family, Weights
 
 if TYPE_CHECKING:
     from unstrung.models.hub.adapter import HubModel
@@ -26,6 +26,11 @@ def card_of(family: Family, weights: Weights) -> ModelCard:
     """Return a model's card."""
     width, height = weights.size
     options = {name: Option(default, meaning) for name, (default, meaning) in weights.options.items()}
+    experts = "transformer_2" in weights.billions  # each makes some of the steps: MagCache counts them as if one made all
+    if guesses := tuple(name for name in family.caches if name != MAGCACHE or not experts):
+        options["cache"] = Option("none", "how to guess some steps: sooner, and a little different", choices=("none", *guesses))
+        options["cache_threshold"] = Option(0.0, "how much a step may differ and yet be guessed; 0: as the cache thinks best")
+    options["compile"] = Option(False, "compile the transformer: the first film takes minutes more, the next ones less")
     return ModelCard(
         id=weights.id, family=family.id, summary=weights.summary, tasks=weights.tasks, license=weights.license,
         repo_id=weights.repo_id, size_multiple=family.size_multiple, frame_stride=family.frame_stride,

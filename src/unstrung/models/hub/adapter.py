@@ -18,7 +18,8 @@ from unstrung.card import ModelCard
 from unstrung.errors import InvalidRequest, NotEnoughMemory
 from unstrung.events import Emit, Note, Preview, Progress
 from unstrung.media.clip import Clip, Frames
-from unstrung.models.hub import preview
+from unstrung.models.device import why_not_compiled
+from unstrung.models.hub import caches, preview
 from unstrung.models.hub.families import Family, Weights
 from unstrung.models.hub.given import RULES
 from unstrung.models.hub.pipes import Pipes
@@ -34,6 +35,7 @@ class HubModel:
     def __init__(self, card: ModelCard, family: Family, weights: Weights, pipes: Pipes, about: Mapping[str, Any]) -> None:
         self.card, self._family, self._weights, self._pipes, self._about = card, family, weights, pipes, about
         self._colours = preview.Colours(family)
+        self._guessed: Mapping[str, Any] = {}  # what a recipe says of steps that were not computed
 
     def generate(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
         """Make the clip of a resolved request; where memory ends in the middle, once more under a smaller plan."""
@@ -52,8 +54,10 @@ class HubModel:
         return self._run(request, emit, given)
 
     def _run(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
-        assert request.fps and request.width and request.height and request.seed is not None
+        steps = request.num_inference_steps
+        assert request.fps and request.width and request.height and steps and request.seed is not None
         way = self._family.ways[tasks_of(request, self._family.frame_stride)[0]]
+        self._check_speed(request)
         emit(Progress("load", 0, 1))
         pipe = self._pipes.get(way.pipeline)
         emit(Progress("load", 1, 1))
@@ -66,9 +70,14 @@ class HubModel:
         arguments = {**self.arguments(pipe, request), **RULES[way.takes](request, given, pipe)}
         self._colours.learn(pipe)  # before the first step: in the middle, the VAE would take the transformer's place
         report = _Report(self._pipes, pipe, self._family, self._colours, request, emit)
-        with _told(pipe, report) as told, torch.random.fork_rng():
+        self._pipes.compile(request.options["compile"])
+        cache, least = request.options.get("cache", caches.NONE), request.options.get("cache_threshold", 0.0)
+        guessing = caches.cached(pipe, cache, least, steps, str(self._about["sha256"]))
+        with _told(pipe, report) as told, guessing as self._guessed, torch.random.fork_rng():
             torch.manual_seed(request.seed)  # for pipelines that draw some noise past the generator
             out = pipe(**arguments, **told)
+        if self._guessed.get("measured"):
+            emit(Note("measured", f"{cache} has measured this film, which was made in full: the next ones take fewer steps."))
         frames = out.frames[0][: request.num_frames]
         if way.takes == "first_last":  # both as they were given: where one frame too many is drawn, one in the middle goes
             count = max(condition.frame_index for condition in request.conditions) + 1
@@ -109,6 +118,12 @@ class HubModel:
             )
             raise InvalidRequest("size", words)
 
+    def _check_speed(self, request: Request) -> None:
+        plan = self._pipes.plan
+        caches.check(request.options.get("cache", caches.NONE), request.options["preset"], plan.name if plan else caches.WHOLE[0])
+        if request.options["compile"] and (why := why_not_compiled(self._pipes.device)):
+            raise InvalidRequest("options", f"option compile is True; torch.compile does not work here: {why}")
+
     def _check_length(self, pipe: Any, request: Request) -> None:
         most = self._family.text_tokens
         for name in ("prompt", "negative_prompt"):
@@ -124,7 +139,8 @@ class HubModel:
         plan = self._pipes.plan
         placed: dict[str, object] = {"plan": plan.name, "tiled": plan.tiled} if plan else {}
         placed["dtype"] = str(self._pipes.kind).removeprefix("torch.")
-        return {**self._about, **placed, "loras": self._pipes.loras(), "software": {name: version(name) for name in SOFTWARE}}
+        software = {name: version(name) for name in SOFTWARE}
+        return {**self._about, **placed, "cache": self._guessed, "loras": self._pipes.loras(), "software": software}
 
     def close(self) -> None:
         """Drop the pipelines."""

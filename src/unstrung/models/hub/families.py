@@ -13,6 +13,7 @@ from typing import Any
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 T5_XXL, UMT5_XXL, QWEN_7B = 4.76, 5.68, 8.29  # billions of weights of what reads the prompt
+FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT = "first-block", "taylorseer", "magcache", "cache-dit"
 FLOW = MappingProxyType({"euler": "FlowMatchEulerDiscreteScheduler"})
 
 
@@ -71,6 +72,7 @@ class Family:
     loras: bool = True  # whether diffusers can put LoRAs into its pipelines
     float32: tuple[str, ...] = ()  # components that lose too much in bfloat16
     samplers: Mapping[str, str] = field(default_factory=lambda: FLOW)  # diffusers' schedulers, by our names
+    caches: tuple[str, ...] = ()  # of `caches.py`, that its transformer has places for
     arguments: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
 
 
@@ -85,6 +87,7 @@ COGVIDEOX = Family(
         VIDEO: Way("CogVideoXVideoToVideoPipeline", "video"),
     },
     size_multiple=16, frame_stride=4, frame_offset=1, latent=(16, 4, 8), patch=(1, 2), layout="btchw", text_tokens=226,
+    caches=(FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT),
     samplers={"ddim": "CogVideoXDDIMScheduler", "dpm": "CogVideoXDPMScheduler"},
     weights=(
         Weights(
@@ -119,6 +122,7 @@ MOCHI = Family(
     "mochi",
     ways={TEXT: Way("MochiPipeline")},
     size_multiple=16, frame_stride=6, frame_offset=1, latent=(12, 6, 8), patch=(1, 2), layout="bcthw", text_tokens=256,
+    caches=(FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT),
     weights=(
         Weights(
             "mochi-1", "genmo/mochi-1-preview", "Apache-2.0", "Genmo's, of 2024: lively motion, free for any use.",
@@ -131,7 +135,7 @@ MOCHI = Family(
 _DISTILLED: Mapping[str, Any] = {"guidance": 1.0, "steps": 8, "draft_steps": 8}
 _LTX: Mapping[str, Any] = {
     "size_multiple": 32, "frame_stride": 8, "frame_offset": 1, "latent": (128, 8, 32), "patch": (1, 1), "layout": "packed",
-    "fps": "frame_rate",
+    "fps": "frame_rate", "caches": (FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT),
 }  # fmt: skip
 LTX = Family(
     "ltx",
@@ -193,6 +197,7 @@ _WAN_CLIP: Mapping[str, float] = {"text_encoder": UMT5_XXL, "vae": 0.13, "image_
 WAN = Family(
     "wan",
     ways=_WAN_WAYS, size_multiple=16, latent=(16, 4, 8), patch=(1, 2), samplers=_WAN_SAMPLERS, **_WAN,
+    caches=(FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT),
     weights=(
         Weights(
             "wan2.1-1.3b", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "Apache-2.0", "Alibaba's small one: good pictures on a small card.",
@@ -237,6 +242,7 @@ WAN_5B = Family(
     "wan-5b",
     ways={TEXT: Way("WanPipeline"), IMAGE: Way("WanImageToVideoPipeline", "image")},
     size_multiple=32, latent=(48, 4, 16), patch=(1, 2), samplers=_WAN_SAMPLERS, **_WAN,
+    caches=(FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT),
     weights=(
         Weights(
             "wan2.2-5b", "Wan-AI/Wan2.2-TI2V-5B-Diffusers", "Apache-2.0", "From words or a picture, 720p at 24 fps on one good card.",
@@ -256,6 +262,7 @@ WAN_VACE = Family(
         CONTROL: Way("WanVACEPipeline", "control"),
     },
     size_multiple=16, latent=(16, 4, 8), patch=(1, 2), samplers=_WAN_SAMPLERS, **_WAN,
+    caches=(TAYLORSEER,),  # the control is added between blocks: by the others twice, or nothing is left out
     weights=(
         Weights(
             "wan2.1-vace-1.3b", "Wan-AI/Wan2.1-VACE-1.3B-diffusers", "Apache-2.0", "Fills in what is not given: any frames, or a control video.",
@@ -276,7 +283,7 @@ HUNYUAN = Family(
     "hunyuan-video-1.5",
     ways={TEXT: Way("HunyuanVideo15Pipeline"), IMAGE: Way("HunyuanVideo15ImageToVideoPipeline", "image", sized=False)},
     size_multiple=16, frame_stride=4, frame_offset=1, latent=(32, 4, 16), patch=(1, 1), layout="bcthw", text_tokens=1000,
-    guidance=None, loras=False,
+    guidance=None, loras=False, caches=(TAYLORSEER, CACHE_DIT),
     weights=(
         Weights(
             "hunyuan-video-1.5", "hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_t2v", _HUNYUAN_LICENSE,
@@ -314,7 +321,7 @@ LTX2 = Family(
         EXTEND: Way("LTX2ConditionPipeline", "latent_conditions"),
     },
     size_multiple=32, frame_stride=8, frame_offset=1, latent=(128, 8, 32), patch=(1, 1), layout="packed", text_tokens=1024,
-    fps="frame_rate", extras_last=True,
+    fps="frame_rate", extras_last=True, caches=(TAYLORSEER,),
     weights=(
         Weights(
             "ltx-2", "Lightricks/LTX-2", "LTX-2-Community", "Pictures with sound, in one pass.",
@@ -386,7 +393,7 @@ HELIOS = Family(
     ways={TEXT: Way("HeliosPipeline"), IMAGE: Way("HeliosPipeline", "image")},
     # it draws 33 frames at a time, and gives 4n + 1 of all
     size_multiple=16, frame_stride=32, frame_offset=1, latent=(16, 4, 8), patch=(1, 2), layout="bcthw", text_tokens=512,
-    float32=("vae",), samplers={},
+    float32=("vae",), samplers={}, caches=(TAYLORSEER, CACHE_DIT),
     weights=(
         Weights(
             "helios", "BestWishYsh/Helios-Base", "see-card", "A minute and more, piece by piece.",
@@ -400,6 +407,7 @@ _SKYREELS: Mapping[str, Any] = {
     "size_multiple": 16,
     "latent": (16, 4, 8),
     "patch": (1, 2),
+    "caches": (TAYLORSEER, CACHE_DIT),
     "samplers": {"unipc": "UniPCMultistepScheduler"},
 }
 SKYREELS = Family(

@@ -18,8 +18,8 @@ from types import MappingProxyType
 from typing import Any
 
 from unstrung.errors import NotEnoughMemory
+from unstrung.models.device import bf16_is_fast
 from unstrung.models.hub.families import FAMILIES, Family, Weights
-from unstrung.models.precision import bf16_is_fast
 from unstrung.request import Request
 
 GB = 10**9

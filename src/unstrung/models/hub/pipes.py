@@ -17,11 +17,11 @@ import torch
 from unstrung.card import ModelCard
 from unstrung.errors import MissingWeights
 from unstrung.events import Emit
-from unstrung.models.hub import memory
+from unstrung.models.device import bf16_is_fast
+from unstrung.models.hub import caches, memory
 from unstrung.models.hub.families import Family, Weights
 from unstrung.models.hub.lora import Loras
 from unstrung.models.hub.memory import Machine, Plan
-from unstrung.models.precision import bf16_is_fast
 from unstrung.request import Lora, Request
 
 
@@ -29,7 +29,7 @@ class Pipes:
     """The pipelines of one model, which share its parts."""
 
     def __init__(self, card: ModelCard, family: Family, weights: Weights, folder: Path, device: str) -> None:
-        self._card, self._family, self._folder, self._device = card, family, folder, device
+        self._card, self._family, self._folder, self.device = card, family, folder, device
         self._weights = replace(weights, billions=counted(folder) or weights.billions)
         self._pipes: dict[str, Any] = {}
         self._machine: Machine | None = None  # as it was before anything was loaded
@@ -43,7 +43,7 @@ class Pipes:
         """Choose a plan under which a request fits, the one at work if that will do; raise `NotEnoughMemory` for none."""
         assert request.width and request.height and request.num_frames
         if self._machine is None:
-            self._machine = memory.look(self._device)
+            self._machine = memory.look(self.device)
         asked = self._weights, self._family, request.width, request.height, request.num_frames, self._machine
         best = memory.choose(*asked, request.fps)
         now = self.plan
@@ -72,7 +72,7 @@ class Pipes:
         if name not in self._pipes:
             made = _like(getattr(diffusers, name), next(iter(self._pipes.values())))
             if self.plan and self.plan.name == "model-offload":
-                made.enable_model_cpu_offload(device=self._device)
+                made.enable_model_cpu_offload(device=self.device)
             self._pipes[name] = made
         return self._pipes[name]
 
@@ -85,6 +85,14 @@ class Pipes:
         made = own if name is None else getattr(diffusers, self._family.samplers[name])
         shifted = "flow_shift" in config and "flow_shift" not in _fields(made)
         return made.from_config(config, **({"shift": config["flow_shift"]} if shifted else {}))
+
+    def compile(self, wanted: bool) -> None:
+        """Have the transformers' blocks compiled when they are first used, or run as they are."""
+        for block in (block for part in caches.transformers(next(iter(self._pipes.values()))) for block in caches.blocks(part)):
+            if not wanted:
+                block._compiled_call_impl = None
+            elif block._compiled_call_impl is None:
+                block.compile()
 
     def use_loras(self, wanted: tuple[Lora, ...], emit: Emit) -> None:
         """Have what is loaded run with these LoRAs and no others; raise `InvalidRequest` for one that fits another model."""
@@ -136,11 +144,11 @@ class Pipes:
             raise MissingWeights(f"{self._card.id} needs a library that is not here: {words}") from None
         self._scheduler = pipe.scheduler.config, type(pipe.scheduler)
         if self.plan is None:
-            pipe.to(self._device)
+            pipe.to(self.device)
         else:
             if self.plan.name == "disk":
                 self._disk = tempfile.TemporaryDirectory(prefix="unstrung-")
-            memory.apply(pipe, self.plan, self._device, Path(self._disk.name) if self._disk else None)
+            memory.apply(pipe, self.plan, self.device, Path(self._disk.name) if self._disk else None)
         self._pipes[type(pipe).__name__] = pipe
 
     def _variant(self) -> str | None:

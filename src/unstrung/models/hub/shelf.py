@@ -195,7 +195,7 @@ def needs_assent(card: ModelCard) -> bool:
 def agree(card: ModelCard) -> None:
     """Write down that whoever runs this has agreed to a card's licence, and when; it is not asked for again."""
     assents = {**_assents(), _assent_key(card): {"license": card.license, "model": card.id, "at": _now()}}
-    _write_json(_home() / "assents.json", assents)
+    write_json(home() / "assents.json", assents)
 
 
 def repository(name: str) -> ModelCard:
@@ -261,7 +261,8 @@ def _assent_key(card: ModelCard) -> str:
     return card.license if card.license in LICENSES and card.license != "see-card" else f"{card.license} of {card.repo_id}"
 
 
-def _home() -> Path:
+def home() -> Path:
+    """Return the folder of all weights on this machine, and of what is known of them."""
     from platformdirs import user_data_path
 
     return Path(os.environ.get("UNSTRUNG_DATA") or user_data_path("unstrung")) / "weights"
@@ -276,11 +277,11 @@ def _folder(card: ModelCard) -> Path:
 
 def _place(card: ModelCard) -> Path:
     assert card.repo_id
-    return _home() / f"{card.repo_id.replace('/', '--')}.json"
+    return home() / f"{card.repo_id.replace('/', '--')}.json"
 
 
 def _assents() -> dict[str, dict[str, str]]:
-    place = _home() / "assents.json"
+    place = home() / "assents.json"
     found: dict[str, dict[str, str]] = _read_json(place) if place.exists() else {}
     return found
 
@@ -316,7 +317,7 @@ def _occupied(folder: Path) -> int:
 
 
 def _write(card: ModelCard, record: Record) -> None:
-    _write_json(_place(card), asdict(record))
+    write_json(_place(card), asdict(record))
 
 
 def _read_json(place: Path) -> Any:
@@ -326,7 +327,8 @@ def _read_json(place: Path) -> Any:
         raise UnstrungError("bad_record", None, f"{place} can't be read: delete it, and pull again.") from None
 
 
-def _write_json(place: Path, data: Any) -> None:
+def write_json(place: Path, data: Any) -> None:
+    """Write JSON, whole or not at all; raise `UnstrungError` where that can't be."""
     part = place.with_name(f".{place.name}.part")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Which numbers a device computes with quickly."""
+"""What a device does well."""
 
 from __future__ import annotations
 
@@ -22,3 +22,14 @@ def autocast(device: str) -> AbstractContextManager[Any]:
 
     kind = device.split(":")[0]
     return torch.autocast(kind, torch.bfloat16) if kind in ("cpu", "cuda") and bf16_is_fast(kind) else nullcontext()
+
+
+def why_not_compiled(device: str) -> str:
+    """Return in a line why torch.compile does not work here, "" where it does: it needs a C++ compiler, or a GPU with Triton."""
+    import torch
+
+    try:
+        torch.compile(torch.neg)(torch.ones(4, device=device))
+    except Exception as error:
+        return str(error).splitlines()[0]
+    return ""
