@@ -28,6 +28,7 @@ from unstrung.media.clip import Clip  # noqa: E402
 from unstrung.media.codec import read_clip, read_recipe, write_clip  # noqa: E402
 from unstrung.models.device import bf16_is_fast  # noqa: E402
 from unstrung.models.hub import _KNOWN, CARDS  # noqa: E402
+from unstrung.models.hub.caches import transformers  # noqa: E402
 from unstrung.models.hub.families import CONTROL, EXTEND, FAMILIES, FIRST_LAST, IMAGE, KEYFRAMES, TEXT, VIDEO  # noqa: E402
 from unstrung.request import Condition, Request  # noqa: E402
 
@@ -282,7 +283,7 @@ def test_memory_that_ends_while_sampling_is_met_by_a_smaller_plan_once(hub: Path
     opened._pipes.get("WanPipeline").transformer.register_forward_pre_hook(out_of_memory)  # type: ignore[attr-defined]
     again, other = engine.generate(asked("wan2.1-1.3b"), notes.append, model=opened)
     (note,) = [event for event in notes if isinstance(event, Note)]
-    assert note.code == "smaller_plan" and "begins again under" in note.text
+    assert note.code == "smaller_plan" and "goes on under" in note.text
     assert recipe.device["plan"] == "resident" and (other.device["plan"], other.device["tiled"]) != ("resident", False)
     assert again.frames.shape == plain.frames.shape
     opened._pipes.plan = replace(opened._pipes.plan, name="disk")  # type: ignore[attr-defined]
@@ -310,6 +311,66 @@ def test_memory_that_ends_while_decoding_costs_no_step(hub: Path) -> None:
     steps = [event.done for event in events if isinstance(event, Progress) and event.stage == "sample"]
     assert steps == [0, 1, 2, 3] and clip.frames.shape == plain.frames.shape
     assert opened.about()["tiled"] is True, "and the recipe says so"
+
+
+class Killed(BaseException):
+    """As far as the work goes, the end of its process."""
+
+
+def killed(*_: Any) -> None:
+    raise Killed
+
+
+WHOLE = [model for model in tiny.MAKERS if not _KNOWN[model][0].pieces]
+
+
+@pytest.mark.parametrize("model", WHOLE)
+def test_what_was_sampled_is_decoded_by_whoever_goes_on(
+    model: str, hub: Path, pictures: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNSTRUNG_DATA", str(tmp_path))
+    request = asked(model, KNOWN[model].tasks[0], pictures)
+    opened: Any = engine.open_model(model)
+    plain, _ = engine.generate(request, model=opened)
+    kept = tmp_path / "latents"
+    assert not list(kept.iterdir()), "a film that is made leaves nothing"
+    pipe = next(iter(opened._pipes._pipes.values()))
+    dying = pipe.vae.decoder.register_forward_pre_hook(killed)
+    with pytest.raises(Killed):
+        engine.generate(request, model=opened)
+    dying.remove()
+    assert len(list(kept.iterdir())) == 1
+    for transformer in transformers(pipe):
+        transformer.register_forward_pre_hook(killed)
+    events: list[Event] = []
+    again, recipe = engine.generate(request, events.append, model=opened)
+    assert np.array_equal(again.frames, plain.frames) and recipe.output["sha256"] == again.sha256()
+    assert "kept" in [event.code for event in events if isinstance(event, Note)] and not list(kept.iterdir())
+    with pytest.raises(Killed):
+        engine.generate(replace(request, seed=8), model=opened)  # another film is another film
+
+
+def test_memory_that_ends_in_tiles_too_goes_on_from_what_was_sampled(
+    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNSTRUNG_DATA", str(tmp_path))
+    opened: Any = engine.open_model("wan2.1-1.3b")
+    plain, _ = engine.generate(asked("wan2.1-1.3b"), model=opened)
+    opened._pipes.get("WanPipeline").vae.decoder.register_forward_pre_hook(out_of_memory)
+    events: list[Event] = []
+    clip, recipe = engine.generate(asked("wan2.1-1.3b"), events.append, model=opened)
+    codes = [event.code for event in events if isinstance(event, Note)]
+    assert codes == ["smaller_plan", "smaller_plan", "kept"] and recipe.device["plan"] != "resident"
+    assert [event.done for event in events if isinstance(event, Progress) and event.stage == "sample"] == [0, 1, 2, 3]
+    assert np.abs(clip.frames.astype(int) - plain.frames).mean() < 8, "tiles of a tiny decoder have seams"
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Progress) and (event.stage, event.done) == ("decode", 1):
+            raise Canceled
+
+    with pytest.raises(Canceled):
+        engine.generate(asked("wan2.1-1.3b"), stop, model=opened)
+    assert not list((tmp_path / "latents").iterdir()), "what nobody wants is not kept"
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_loaded() -> None:

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from unstrung.card import ModelCard
-from unstrung.errors import InvalidRequest, NotEnoughMemory
+from unstrung.errors import Canceled, InvalidRequest, NotEnoughMemory
 from unstrung.events import Emit, Note, Preview, Progress
 from unstrung.media.clip import Clip, Frames
 from unstrung.models.device import why_not_compiled
 from unstrung.models.hub import caches, preview
 from unstrung.models.hub.families import Family, Weights
 from unstrung.models.hub.given import RULES
+from unstrung.models.hub.kept import Kept
 from unstrung.models.hub.pipes import Pipes
 from unstrung.request import Request, tasks_of
 
@@ -49,13 +50,12 @@ class HubModel:
         smaller = self._pipes.step_down(request)
         if smaller is None:
             raise NotEnoughMemory(f"Memory ran out under the plan '{plan.name}', and there is no smaller one: ask for less.")
-        words = f"Memory ran out under the plan '{plan.name}': it begins again under '{smaller.name}'."
+        words = f"Memory ran out under the plan '{plan.name}': it goes on under '{smaller.name}'."
         emit(Note("smaller_plan", words, {"from": plan.to_dict(), "to": smaller.to_dict()}))
         return self._run(request, emit, given)
 
     def _run(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
-        steps = request.num_inference_steps
-        assert request.fps and request.width and request.height and steps and request.seed is not None
+        assert request.fps and request.width and request.height
         way = self._family.ways[tasks_of(request, self._family.frame_stride)[0]]
         self._check_speed(request)
         emit(Progress("load", 0, 1))
@@ -69,22 +69,41 @@ class HubModel:
         self._pipes.use_loras(request.loras, emit)
         arguments = {**self.arguments(pipe, request), **RULES[way.takes](request, given, pipe)}
         self._colours.learn(pipe)  # before the first step: in the middle, the VAE would take the transformer's place
-        report = _Report(self._pipes, pipe, self._family, self._colours, request, emit)
-        self._pipes.compile(request.options["compile"])
-        cache, least = request.options.get("cache", caches.NONE), request.options.get("cache_threshold", 0.0)
-        guessing = caches.cached(pipe, cache, least, steps, str(self._about["sha256"]))
-        with _told(pipe, report) as told, guessing as self._guessed, torch.random.fork_rng():
-            torch.manual_seed(request.seed)  # for pipelines that draw some noise past the generator
-            out = pipe(**arguments, **told)
+        kept = Kept(request, given, {**self._about, "loras": self._pipes.loras()})
+        tensors = kept.load()
+        keeps = kept if tensors is None and not self._family.pieces else None
+        report = _Report(self._pipes, pipe, self._family, self._colours, request, emit, keeps)
+        sound = None
+        try:
+            if tensors is not None:
+                emit(Note("kept", "It had been sampled before: it is decoded alone."))
+                frames = report.decoded(tensors)
+            else:
+                out = self._sampled(pipe, request, arguments, report, kept)
+                frames, sound = out.frames[0], getattr(out, "audio", None)
+        except Canceled:
+            kept.drop()  # nobody wants it
+            raise
+        kept.drop()
+        self._guessed = kept.guessed
         if self._guessed.get("measured"):
-            emit(Note("measured", f"{cache} has measured this film, which was made in full: the next ones take fewer steps."))
-        frames = out.frames[0][: request.num_frames]
+            emit(Note("measured", "This film was made in full, and measured: the next ones with its cache take fewer steps."))
+        frames = frames[: request.num_frames]
         if way.takes == "first_last":  # both as they were given: where one frame too many is drawn, one in the middle goes
             count = max(condition.frame_index for condition in request.conditions) + 1
             frames = frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
         clip = Clip(_uint8(frames), request.fps).cover(request.width, request.height)
-        sound = getattr(out, "audio", None)
         return clip if sound is None else _with_sound(clip, sound[0], pipe.vocoder.config.output_sampling_rate)
+
+    def _sampled(self, pipe: Any, request: Request, arguments: Mapping[str, Any], report: _Report, kept: Kept) -> Any:
+        """Call a pipeline, with all that it is to tell, to guess and to compile."""
+        assert request.seed is not None and request.num_inference_steps
+        self._pipes.compile(request.options["compile"])
+        cache, threshold = request.options.get("cache", caches.NONE), request.options.get("cache_threshold", 0.0)
+        guessing = caches.cached(pipe, cache, threshold, request.num_inference_steps, str(self._about["sha256"]))
+        with _told(pipe, report) as told, guessing as kept.guessed, torch.random.fork_rng():
+            torch.manual_seed(request.seed)  # for pipelines that draw some noise past the generator
+            return pipe(**arguments, **told)
 
     def arguments(self, pipe: Any, request: Request) -> dict[str, Any]:
         """Return what a pipeline is called with, beside what is given and what tells of its progress."""
@@ -188,10 +207,10 @@ class _Report:
     """Hears of a pipeline's steps, and tells: how far it is, and every few of them what the video will look like."""
 
     def __init__(
-        self, pipes: Pipes, pipe: Any, family: Family, colours: preview.Colours, request: Request, emit: Emit
+        self, pipes: Pipes, pipe: Any, family: Family, colours: preview.Colours, request: Request, emit: Emit, kept: Kept | None
     ) -> None:  # fmt: skip
         self._pipes, self._pipe, self._family, self._colours = pipes, pipe, family, colours
-        self._request, self._emit = request, emit
+        self._request, self._emit, self._kept = request, emit, kept
         self._total, self._done, self._begun = 0, 0, False
         self._before: Tensor | None = None
 
@@ -241,6 +260,8 @@ class _Report:
 
         def told(latents: Tensor, *args: Any, **kwargs: Any) -> Any:
             self._emit(Progress("decode", 0, 1))
+            if self._kept is not None:
+                self._kept.save([latents, *(one for one in args if one is not None)])
             try:
                 out = decode(latents, *args, **kwargs)
             except (torch.OutOfMemoryError, RuntimeError) as error:
@@ -255,6 +276,17 @@ class _Report:
             return out
 
         return told
+
+    def decoded(self, tensors: list[Tensor]) -> Any:
+        """Return the frames (t h w c) of what was kept: the end of each pipeline, by its own parts."""
+        self._emit(Progress("encode", 1, 1))
+        try:
+            with torch.no_grad():
+                placed = [tensor.to(self._pipe._execution_device) for tensor in tensors]
+                video = self.decoding(self._pipe.vae.decode)(*placed, return_dict=False)[0]
+                return self._pipe.video_processor.postprocess_video(video, output_type="np")[0]
+        finally:
+            self._pipe.maybe_free_model_hooks()
 
 
 class _Bar:

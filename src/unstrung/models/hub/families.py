@@ -72,6 +72,7 @@ class Family:
     loras: bool = True  # whether diffusers can put LoRAs into its pipelines
     float32: tuple[str, ...] = ()  # components that lose too much in bfloat16
     samplers: Mapping[str, str] = field(default_factory=lambda: FLOW)  # diffusers' schedulers, by our names
+    pieces: bool = False  # whether a film is more than one decoding: of pieces, or of its sound too
     caches: tuple[str, ...] = ()  # of `caches.py`, that its transformer has places for
     arguments: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
 
@@ -321,7 +322,7 @@ LTX2 = Family(
         EXTEND: Way("LTX2ConditionPipeline", "latent_conditions"),
     },
     size_multiple=32, frame_stride=8, frame_offset=1, latent=(128, 8, 32), patch=(1, 1), layout="packed", text_tokens=1024,
-    fps="frame_rate", extras_last=True, caches=(TAYLORSEER,),
+    fps="frame_rate", extras_last=True, pieces=True, caches=(TAYLORSEER,),
     weights=(
         Weights(
             "ltx-2", "Lightricks/LTX-2", "LTX-2-Community", "Pictures with sound, in one pass.",
@@ -393,7 +394,7 @@ HELIOS = Family(
     ways={TEXT: Way("HeliosPipeline"), IMAGE: Way("HeliosPipeline", "image")},
     # it draws 33 frames at a time, and gives 4n + 1 of all
     size_multiple=16, frame_stride=32, frame_offset=1, latent=(16, 4, 8), patch=(1, 2), layout="bcthw", text_tokens=512,
-    float32=("vae",), samplers={}, caches=(TAYLORSEER, CACHE_DIT),
+    float32=("vae",), samplers={}, pieces=True, caches=(TAYLORSEER, CACHE_DIT),
     weights=(
         Weights(
             "helios", "BestWishYsh/Helios-Base", "see-card", "A minute and more, piece by piece.",

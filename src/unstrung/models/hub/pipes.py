@@ -57,7 +57,8 @@ class Pipes:
         assert request.width and request.height and request.num_frames and self._machine and self.plan
         asked = self._weights, self._family, request.width, request.height, request.num_frames, self._machine
         fitting = memory.plans(*asked)
-        now = next(plan for plan in fitting if (plan.name, plan.tiled) == (self.plan.name, self.plan.tiled))
+        named = [plan for plan in fitting if plan.name == self.plan.name]
+        now = next((plan for plan in named if plan.tiled == self.plan.tiled), named[-1])  # tiles may not have been foreseen
         smaller = memory.step_down(now, fitting)
         if smaller is not None:
             self._use(smaller)
