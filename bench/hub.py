@@ -42,7 +42,7 @@ def measure(model: str, folder: Path, rounds: int, steps: int, side: int) -> dic
     family, weights = _KNOWN[model]
     card: ModelCard = card_of(family, weights)
     pipes = Pipes(card, family, weights, tiny.save(model, folder), "cpu")
-    adapter = HubModel(card, family, weights, pipes, {})
+    adapter = HubModel(card, family, weights, pipes, {"sha256": ""})
     asked = Request(
         "a red fox",
         model=model,

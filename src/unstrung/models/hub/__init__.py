@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from unstrung.card import Limits, ModelCard, Option
 from unstrung.errors import InvalidRequest, MissingWeights, UnknownModel
 from unstrung.models.hub import fetch, shelf
-from unstrung.models.hub.families import FAMILIES, MAGCACHE, NOTHING, Family, Weights
+from unstrung.models.hub.families import FAMILIES, MAGCACHE, NOTHING, Family, Packed, Weights
 
 if TYPE_CHECKING:
     from unstrung.models.hub.adapter import HubModel
@@ -54,7 +54,13 @@ CARDS = tuple(card_of(family, weights) for family, weights in _KNOWN.values())
 
 
 def find(name: str) -> ModelCard | None:
-    """Return the card of a model that is in no list: a folder with a pipeline in it, or `hf:OWNER/NAME`; None for other names."""
+    """Return the card of a model that is in no list; None for other names.
+
+    That is a folder with a pipeline in it, `hf:OWNER/NAME`, or a listed one whose transformer comes from a GGUF file:
+    `NAME@FILE.gguf`, or `NAME@FILE.gguf,FILE.gguf` where it has two.
+    """
+    if _base(name) != name:
+        return card_of(*_packed(name))
     if name.startswith("hf:"):
         folder = _in_cache(name.removeprefix("hf:"))
         if folder is None:
@@ -68,29 +74,25 @@ def find(name: str) -> ModelCard | None:
 
 def check(card: ModelCard) -> None:
     """Raise `MissingWeights` where diffusers or the weights are not installed; nothing is loaded."""
-    for needed in ("torch", "diffusers", "transformers"):
+    base = _base(card.id)
+    for needed in ("torch", "diffusers", "transformers", *(["gguf"] if base != card.id else [])):
         if importlib.util.find_spec(needed) is None:
             raise MissingWeights(f"{card.id} needs {needed}, which the default install leaves out: pip install '.[hub]'")
     if _folder(card) is None:
-        raise MissingWeights(f"The weights of {card.id} are not here: unstrung models pull {card.id}")
+        raise MissingWeights(f"The weights of {base} are not here: unstrung models pull {base}")
 
 
 def forecast(card: ModelCard, request: Request, device: str | None = None) -> list[dict[str, Any]]:
     """Return the ways of placing a model for a resolved request, the fastest first, and why those that don't fit do not."""
     from unstrung.models.hub import memory
 
-    if card.id in _KNOWN:
-        family, weights = _KNOWN[card.id]
-    else:
-        folder = _folder(card)
-        assert folder is not None
-        family, weights = _read(card.id, folder)
+    family, weights = _row(card)
     return memory.forecast(weights, family, request, device)
 
 
 def variant(card: ModelCard) -> str:
     """Return which variant of its repository's files a model is loaded from; "" is the plain one."""
-    return (_KNOWN[card.id][1].variant or "") if card.id in _KNOWN else ""
+    return (_KNOWN[_base(card.id)][1].variant or "") if _base(card.id) in _KNOWN else ""
 
 
 def load(card: ModelCard, device: str | None = None) -> HubModel:
@@ -102,13 +104,16 @@ def load(card: ModelCard, device: str | None = None) -> HubModel:
 
     folder = _folder(card)
     assert folder is not None
-    family, weights = _KNOWN[card.id] if card.id in _KNOWN else _read(card.id, folder)
-    return load_model(card, family, weights, folder, device, _about(card, folder))
+    family, weights = _row(card)
+    return load_model(card, family, weights, folder, device, _about(card, weights, folder))
 
 
-def _about(card: ModelCard, folder: Path) -> dict[str, str]:
-    """Return the revision of the weights in a folder, and one digest of all their files."""
-    digests = {path.relative_to(folder).as_posix(): digest(path) for path in folder.rglob("*.safetensors")}
+def _about(card: ModelCard, weights: Weights, folder: Path) -> dict[str, str]:
+    """Return the revision of the weights in a folder, and one digest of all their files, and of those that come instead."""
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.safetensors")}
+    files = {name: path for name, path in files.items() if name.split("/")[0] not in weights.packed}
+    files |= {f"{part}/{Path(packed.path).name}": Path(packed.path) for part, packed in weights.packed.items()}
+    digests = {name: digest(path) for name, path in files.items()}
     return {"revision": card.revision or folder.name, "sha256": shelf.over(digests)}
 
 
@@ -116,6 +121,49 @@ def digest(path: Path) -> str:
     """Return the SHA-256 of a file; the hub's cache has it in the name of what a link leads to."""
     name = path.resolve().name
     return name if re.fullmatch("[0-9a-f]{64}", name) else fetch.digest(path)
+
+
+def _base(name: str) -> str:
+    """Return which listed model is meant where a GGUF file comes after it; other names as they are."""
+    base, at, files = name.partition("@")
+    return base if at and files.endswith(".gguf") and base in _KNOWN else name
+
+
+def _row(card: ModelCard) -> tuple[Family, Weights]:
+    """Return a model's family and weights."""
+    if card.id in _KNOWN:
+        return _KNOWN[card.id]
+    if _base(card.id) != card.id:
+        return _packed(card.id)
+    assert card.repo_id
+    return _read(card.id, Path(card.repo_id))
+
+
+def _packed(name: str) -> tuple[Family, Weights]:
+    """Return a listed model whose transformers come from GGUF files."""
+    from dataclasses import replace
+
+    family, weights = _KNOWN[_base(name)]
+    parts = [part for part in weights.billions if part.startswith("transformer")]
+    files = [Path(file) for file in name.partition("@")[2].split(",")]
+    if not family.gguf:
+        able = ", ".join(other.id for other in FAMILIES if other.gguf)
+        raise UnknownModel(f"diffusers reads no GGUF files for {weights.id}; it does for: {able}.")
+    if len(files) != len(parts):
+        raise UnknownModel(
+            f"{weights.id} has {len(parts)} transformers ({', '.join(parts)}), and {len(files)} GGUF files are named."
+        )
+    for file in files:
+        try:
+            with file.open("rb") as opened:
+                magic = opened.read(4)
+        except OSError as error:
+            raise MissingWeights(f"{file} can't be read: {error.strerror}.") from None
+        if magic != b"GGUF":
+            raise MissingWeights(f"{file} is no GGUF file.")
+    packed = {part: Packed(str(file), file.stat().st_size) for part, file in zip(parts, files, strict=True)}
+    summary = f"{weights.summary} Its transformer comes from a GGUF file."
+    return family, replace(weights, id=name, summary=summary, packed=packed)
 
 
 def _read(name: str, folder: Path) -> tuple[Family, Weights]:
@@ -141,7 +189,7 @@ def _read(name: str, folder: Path) -> tuple[Family, Weights]:
 def _folder(card: ModelCard) -> Path | None:
     """Return where a model's weights lie, or None."""
     assert card.repo_id
-    if card.id not in _KNOWN:  # a folder of somebody's; what is in the list never comes from where one happens to stand
+    if _base(card.id) not in _KNOWN:  # a folder of somebody's; what is in the list never comes from where one happens to stand
         return Path(card.repo_id)
     return shelf.path(card) if shelf.installed(card) else _in_cache(card.repo_id)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 T5_XXL, UMT5_XXL, QWEN_7B = 4.76, 5.68, 8.29  # billions of weights of what reads the prompt
@@ -24,6 +24,13 @@ class Way:
     pipeline: str
     takes: str = "nothing"
     sized: bool = True  # False where the pipeline draws at a size of its own
+
+
+class Packed(NamedTuple):
+    """Weights of a component in a GGUF file, and its size in bytes."""
+
+    path: str
+    size: int
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,7 @@ class Weights:
     options: Mapping[str, tuple[Any, str]] = field(default_factory=lambda: NOTHING)  # what people may set too
     schedule: tuple[str, tuple[float, ...]] | None = None  # the argument and the levels that it was distilled for, at `steps`
     fixed: bool = False  # whether it draws at `size` alone
+    packed: Mapping[str, Packed] = field(default_factory=lambda: NOTHING)  # by component, what comes from a file of somebody's
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,7 @@ class Family:
     loras: bool = True  # whether diffusers can put LoRAs into its pipelines
     float32: tuple[str, ...] = ()  # components that lose too much in bfloat16
     samplers: Mapping[str, str] = field(default_factory=lambda: FLOW)  # diffusers' schedulers, by our names
+    gguf: bool = False  # whether diffusers reads its transformers from GGUF files
     pieces: bool = False  # whether a film is more than one decoding: of pieces, or of its sound too
     caches: tuple[str, ...] = ()  # of `caches.py`, that its transformer has places for
     arguments: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
@@ -136,7 +145,7 @@ MOCHI = Family(
 _DISTILLED: Mapping[str, Any] = {"guidance": 1.0, "steps": 8, "draft_steps": 8}
 _LTX: Mapping[str, Any] = {
     "size_multiple": 32, "frame_stride": 8, "frame_offset": 1, "latent": (128, 8, 32), "patch": (1, 1), "layout": "packed",
-    "fps": "frame_rate", "caches": (FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT),
+    "fps": "frame_rate", "gguf": True, "caches": (FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT),
 }  # fmt: skip
 LTX = Family(
     "ltx",
@@ -192,7 +201,9 @@ _WAN_WAYS = {
     FIRST_LAST: Way("WanImageToVideoPipeline", "first_last"),
     VIDEO: Way("WanVideoToVideoPipeline", "video"),
 }
-_WAN: Mapping[str, Any] = {"text_tokens": 512, "frame_stride": 4, "frame_offset": 1, "layout": "bcthw", "float32": ("vae",)}
+_WAN: Mapping[str, Any] = {
+    "text_tokens": 512, "frame_stride": 4, "frame_offset": 1, "layout": "bcthw", "float32": ("vae",), "gguf": True,
+}  # fmt: skip
 _WAN_SAMPLERS = {"unipc": "UniPCMultistepScheduler", "euler": "FlowMatchEulerDiscreteScheduler"}
 _WAN_CLIP: Mapping[str, float] = {"text_encoder": UMT5_XXL, "vae": 0.13, "image_encoder": 0.63}
 WAN = Family(

@@ -196,6 +196,7 @@ def _needs(weights: Weights, family: Family, width: int, height: int, num_frames
     costs = COSTS.get(family.id, Costs())
     more = bytes_ // 2  # the costs were counted in bfloat16, those of what is always float32 in that
     sizes = {part: int(n * 1e9) * (4 if part in family.float32 else bytes_) for part, n in weights.billions.items()}
+    sizes |= {part: packed.size for part, packed in weights.packed.items()}
     large = tuple(size for part, size in sizes.items() if part.startswith("transformer"))
     texts = tuple(size for part, size in sizes.items() if "encoder" in part)
     area = width * height
@@ -251,8 +252,8 @@ def every(weights: Weights, family: Family, width: int, height: int, num_frames:
     work = petaflops(weights, family, width, height, num_frames)
     speed = next((speed for gpu, speed in PETAFLOPS_A_SECOND.items() if gpu in machine.gpu), None)
     for name, time in TIMES.items():
-        if machine.vram is None and name.endswith("-offload"):
-            continue
+        if (machine.vram is None and name.endswith("-offload")) or (weights.packed and name == "fp8"):
+            continue  # what is packed already is not packed again
         for tiled in (False, True) if needs.decoding_tiled < needs.decoding else (False,):
             vram = dict.fromkeys(("encode", "sample", "decode"), 0)
             if machine.vram is None:

@@ -30,7 +30,9 @@ class Pipes:
 
     def __init__(self, card: ModelCard, family: Family, weights: Weights, folder: Path, device: str) -> None:
         self._card, self._family, self._folder, self.device = card, family, folder, device
-        self._weights = replace(weights, billions=counted(folder) or weights.billions)
+        here = counted(folder)
+        packed = {part: weights.billions[part] for part in weights.packed}
+        self._weights = replace(weights, billions={**here, **packed}) if here else weights
         self._pipes: dict[str, Any] = {}
         self._machine: Machine | None = None  # as it was before anything was loaded
         self._scheduler: tuple[Any, Any] | None = None
@@ -138,8 +140,10 @@ class Pipes:
         kinds = {"default": self.kind, **{name: torch.float32 for name in self._family.float32}}
         try:
             pipe = diffusers.DiffusionPipeline.from_pretrained(
-                self._folder, dtype=kinds, use_safetensors=True, local_files_only=True, variant=self._variant()
-            )
+                self._folder, dtype=kinds, use_safetensors=True, local_files_only=True, variant=self._variant(),
+                **dict.fromkeys(self._weights.packed),
+            )  # fmt: skip
+            pipe.register_modules(**{part: self._packed(part, file.path) for part, file in self._weights.packed.items()})
         except ImportError as error:  # of what one family's parts alone need
             words = str(error).strip().splitlines()[0]
             raise MissingWeights(f"{self._card.id} needs a library that is not here: {words}") from None
@@ -151,6 +155,24 @@ class Pipes:
                 self._disk = tempfile.TemporaryDirectory(prefix="unstrung-")
             memory.apply(pipe, self.plan, self.device, Path(self._disk.name) if self._disk else None)
         self._pipes[type(pipe).__name__] = pipe
+
+    def _packed(self, part: str, path: str) -> Any:
+        """Return a transformer with the weights of a GGUF file, which are unpacked layer by layer while it computes."""
+        import diffusers
+
+        config = self._folder / part
+        made = getattr(diffusers, json.loads((config / "config.json").read_text())["_class_name"])
+        packed = diffusers.GGUFQuantizationConfig(compute_dtype=self.kind)
+        try:
+            transformer = made.from_single_file(
+                path, config=str(config), quantization_config=packed, dtype=self.kind, local_files_only=True
+            )
+        except (ValueError, KeyError, IndexError, RuntimeError, OSError) as error:
+            words = str(error).strip().splitlines()[0]
+            raise MissingWeights(f"{path} does not fit the {part} of {self._weights.id}: {words}") from None
+        if lacking := [name for name, weight in transformer.named_parameters() if weight.is_meta]:
+            raise MissingWeights(f"{path} does not fit the {part} of {self._weights.id}: it has no {lacking[0]}.")
+        return transformer
 
     def _variant(self) -> str | None:
         """Return which of several kinds of files is there to be read, if they have names of their own."""
