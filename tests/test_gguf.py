@@ -96,6 +96,8 @@ def test_a_film_comes_from_the_file(model: str, home: Path, files: dict[str, lis
     assert clip.sha256() == again.sha256()
     assert recipe.model["id"] == name and recipe.model["license"] == before.model["license"]
     assert recipe.model["sha256"] != before.model["sha256"]
+    theirs = {f"{file.stem.rsplit('-')[-1]}/{file.name}" for file in files[model]}
+    assert theirs <= set(recipe.model["files"]) and len(recipe.model["files"]) == len(before.model["files"])
 
 
 def test_it_draws_the_same_wherever_its_weights_lie(home: Path, files: dict[str, list[Path]]) -> None:

@@ -97,6 +97,10 @@ def test_every_family_makes_films_of_every_task(
     write_clip(clip, file, recipe=recipe)
     kept, made = read_recipe(file), read_clip(file)
     assert (made.num_frames, made.fps, made.width) == (request.num_frames, card.fps, 64)
+    assert {"vae/diffusion_pytorch_model.safetensors", "transformer/diffusion_pytorch_model.safetensors"} <= set(
+        kept.model["files"]
+    )
+    assert all(len(digest) == 64 for digest in kept.model["files"].values())
     assert kept.model["id"] == model and kept.seed == 7 and len(kept.parents) == len({c.source for c in request.conditions})
     assert {"encode", "sample", "decode"} <= set(kept.seconds) and kept.software["diffusers"] == diffusers.__version__
     ran.add((model, task))

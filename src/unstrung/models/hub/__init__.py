@@ -108,13 +108,13 @@ def load(card: ModelCard, device: str | None = None) -> HubModel:
     return load_model(card, family, weights, folder, device, _about(card, weights, folder))
 
 
-def _about(card: ModelCard, weights: Weights, folder: Path) -> dict[str, str]:
-    """Return the revision of the weights in a folder, and one digest of all their files, and of those that come instead."""
+def _about(card: ModelCard, weights: Weights, folder: Path) -> dict[str, Any]:
+    """Return the revision of the weights in a folder, the digests of all files that they come from, and one of these."""
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.safetensors")}
     files = {name: path for name, path in files.items() if name.split("/")[0] not in weights.packed}
     files |= {f"{part}/{Path(packed.path).name}": Path(packed.path) for part, packed in weights.packed.items()}
     digests = {name: digest(path) for name, path in files.items()}
-    return {"revision": card.revision or folder.name, "sha256": shelf.over(digests)}
+    return {"revision": card.revision or folder.name, "sha256": shelf.over(digests), "files": digests}
 
 
 def digest(path: Path) -> str:
