@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -16,18 +17,20 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("diffusers")
+diffusers = pytest.importorskip("diffusers")
 pytest.importorskip("cache_dit")
 
 import tiny  # noqa: E402
 from unstrung import engine  # noqa: E402
 from unstrung.errors import Canceled, InvalidRequest  # noqa: E402
 from unstrung.events import Event, Note, Progress  # noqa: E402
+from unstrung.media.clip import Clip  # noqa: E402
 from unstrung.media.codec import read_recipe  # noqa: E402
 from unstrung.models.hub import CARDS  # noqa: E402
 from unstrung.models.hub.caches import blocks, transformers  # noqa: E402
+from unstrung.models.hub.families import FAMILIES  # noqa: E402
 from unstrung.models.hub.memory import Plan  # noqa: E402
-from unstrung.request import Request  # noqa: E402
+from unstrung.request import Condition, Request  # noqa: E402
 
 KNOWN = {card.id: card for card in CARDS}
 MODELS = [model for model in tiny.MAKERS if "cache" in KNOWN[model].options and "text-to-video" in KNOWN[model].tasks]
@@ -146,6 +149,11 @@ def test_what_can_not_be_had_is_refused_before_anything_is_loaded(home: Path, mo
     assert not opened._pipes._pipes
     with pytest.raises(InvalidRequest, match="allows: none, taylorseer\\."):
         engine.resolve(asked("wan2.1-vace-1.3b", cache="first-block"), KNOWN["wan2.1-vace-1.3b"])
+    again = replace(asked("wan2.1-1.3b", cache="first-block"), conditions=(Condition("fox.mp4", kind="video", strength=0.3),))
+    clip = Clip(np.zeros((9, 64, 64, 3), np.uint8), 16)
+    with pytest.raises(InvalidRequest, match="can't tell the calls of WanVideoToVideoPipeline from one another"):
+        opened.generate(engine.resolve(again, opened.card).run, lambda _: None, {"fox.mp4": clip})
+    assert not opened._pipes._pipes
     assert "magcache" not in KNOWN["wan2.2"].options["cache"].choices and "cache" not in KNOWN["sana-video"].options
 
 
@@ -153,6 +161,13 @@ def command(folder: Path, *more: str, **environment: str) -> subprocess.Complete
     words = ("a red fox", "--model", "wan2.1-1.3b", "--size", "64x64", "--seconds", "0.5", "--steps", "8", "--json")
     line = [sys.executable, "-m", "unstrung", *words, *more, "-o", "fox.mp4"]
     return subprocess.run(line, cwd=folder, capture_output=True, text=True, env={**os.environ, **environment})
+
+
+def test_caches_are_offered_where_the_pipelines_know_of_them() -> None:
+    """Each call of a transformer is one with the prompt or without it; where the pipeline does not say, a cache mixes them up."""
+    for family in FAMILIES:
+        for way in family.ways.values() if family.caches else ():
+            assert ("cache_context" in inspect.getsource(getattr(diffusers, way.pipeline))) == way.cached, way
 
 
 def test_from_the_command(home: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -94,6 +95,7 @@ def test_a_film_comes_from_the_file(model: str, home: Path, files: dict[str, lis
     away = np.abs(clip.frames.astype(int) - plain.frames)
     assert away.max() > 0 and away.mean() < 3, "eight bits are nearly the same"
     assert clip.sha256() == again.sha256()
+    assert find_card(f"{model}@{','.join(os.path.relpath(file) for file in files[model])}")[0].id == name, "wherever one stands"
     assert recipe.model["id"] == name and recipe.model["license"] == before.model["license"]
     assert recipe.model["sha256"] != before.model["sha256"]
     theirs = {f"{file.stem.rsplit('-')[-1]}/{file.name}" for file in files[model]}

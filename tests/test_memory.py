@@ -116,6 +116,13 @@ def test_a_processor_that_computes_in_float32_needs_twice_the_memory() -> None:
         assert full["fp8"] < half["resident"] * 1.4
 
 
+def test_weights_of_eight_bits_need_less_than_the_same_ones_in_sixteen() -> None:
+    """Of two experts too, of which one is on the GPU at a time."""
+    for weights, family in ROWS:
+        by_name = {plan.name: plan for plan in every(weights, family, *weights.size, frames_of(weights, family), BOUNDLESS)}
+        assert by_name["fp8"].vram["sample"] < by_name["group-offload"].vram["sample"], weights.id
+
+
 def test_a_fast_plan_comes_first() -> None:
     for weights, family in ROWS:
         film = (*weights.size, frames_of(weights, family))

@@ -13,7 +13,9 @@ def bf16_is_fast(device: str) -> bool:
     """
     import torch
 
-    return not device.startswith("cpu") or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if not device.startswith("cpu"):
+        return True
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def autocast(device: str) -> AbstractContextManager[Any]:
@@ -31,5 +33,5 @@ def why_not_compiled(device: str) -> str:
     try:
         torch.compile(torch.neg)(torch.ones(4, device=device))
     except Exception as error:
-        return str(error).splitlines()[0]
+        return str(error).partition("\n")[0] or type(error).__name__
     return ""

@@ -59,8 +59,8 @@ def find(name: str) -> ModelCard | None:
     That is a folder with a pipeline in it, `hf:OWNER/NAME`, or a listed one whose transformer comes from a GGUF file:
     `NAME@FILE.gguf`, or `NAME@FILE.gguf,FILE.gguf` where it has two.
     """
-    if _base(name) != name:
-        return card_of(*_packed(name))
+    if (base := _base(name)) != name:
+        return card_of(*_packed(f"{base}@{','.join(str(Path(file).resolve()) for file in _files(name))}"))
     if name.startswith("hf:"):
         folder = _in_cache(name.removeprefix("hf:"))
         if folder is None:
@@ -126,7 +126,12 @@ def digest(path: Path) -> str:
 def _base(name: str) -> str:
     """Return which listed model is meant where a GGUF file comes after it; other names as they are."""
     base, at, files = name.partition("@")
-    return base if at and files.endswith(".gguf") and base in _KNOWN else name
+    return base if at and files.lower().endswith(".gguf") and base in _KNOWN else name
+
+
+def _files(name: str) -> list[str]:
+    """Return the GGUF files that a name has, between commas that follow an ending: others are of a file's own name."""
+    return re.split(r"(?i)(?<=\.gguf),", name.partition("@")[2])
 
 
 def _row(card: ModelCard) -> tuple[Family, Weights]:
@@ -145,7 +150,7 @@ def _packed(name: str) -> tuple[Family, Weights]:
 
     family, weights = _KNOWN[_base(name)]
     parts = [part for part in weights.billions if part.startswith("transformer")]
-    files = [Path(file) for file in name.partition("@")[2].split(",")]
+    files = [Path(file) for file in _files(name)]
     if not family.gguf:
         able = ", ".join(other.id for other in FAMILIES if other.gguf)
         raise UnknownModel(f"diffusers reads no GGUF files for {weights.id}; it does for: {able}.")

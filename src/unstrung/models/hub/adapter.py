@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from unstrung.card import ModelCard
-from unstrung.errors import Canceled, InvalidRequest, NotEnoughMemory
+from unstrung.errors import Canceled, GivenBack, InvalidRequest, NotEnoughMemory
 from unstrung.events import Emit, Note, Preview, Progress
 from unstrung.media.clip import Clip, Frames
 from unstrung.models.device import why_not_compiled
 from unstrung.models.hub import caches, preview
-from unstrung.models.hub.families import Family, Weights
+from unstrung.models.hub.families import Family, Way, Weights
 from unstrung.models.hub.given import RULES
 from unstrung.models.hub.kept import Kept
 from unstrung.models.hub.pipes import Pipes
@@ -42,6 +42,7 @@ class HubModel:
         """Make the clip of a resolved request; where memory ends in the middle, once more under a smaller plan."""
         self._check_size(request)
         plan = self._pipes.plan_for(request)
+        self._check_speed(request)
         try:
             return self._run(request, emit, given)
         except (torch.OutOfMemoryError, RuntimeError) as error:
@@ -56,8 +57,7 @@ class HubModel:
 
     def _run(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
         assert request.fps and request.width and request.height
-        way = self._family.ways[tasks_of(request, self._family.frame_stride)[0]]
-        self._check_speed(request)
+        way = self._way(request)
         emit(Progress("load", 0, 1))
         pipe = self._pipes.get(way.pipeline)
         emit(Progress("load", 1, 1))
@@ -69,7 +69,7 @@ class HubModel:
         self._pipes.use_loras(request.loras, emit)
         arguments = {**self.arguments(pipe, request), **RULES[way.takes](request, given, pipe)}
         self._colours.learn(pipe)  # before the first step: in the middle, the VAE would take the transformer's place
-        kept = Kept(request, given, {**self._about, "loras": self._pipes.loras()})
+        kept = Kept(request, given, self._weighed())
         tensors = kept.load()
         keeps = kept if tensors is None and not self._family.pieces else None
         report = _Report(self._pipes, pipe, self._family, self._colours, request, emit, keeps)
@@ -81,13 +81,15 @@ class HubModel:
             else:
                 out = self._sampled(pipe, request, arguments, report, kept)
                 frames, sound = out.frames[0], getattr(out, "audio", None)
+                if kept.guessed.get("measured"):
+                    emit(Note("measured", "This film was made in full, and measured: the next ones like it take fewer steps."))
+        except GivenBack:
+            raise  # somebody else will go on
         except Canceled:
             kept.drop()  # nobody wants it
             raise
         kept.drop()
         self._guessed = kept.guessed
-        if self._guessed.get("measured"):
-            emit(Note("measured", "This film was made in full, and measured: the next ones with its cache take fewer steps."))
         frames = frames[: request.num_frames]
         if way.takes == "first_last":  # both as they were given: where one frame too many is drawn, one in the middle goes
             count = max(condition.frame_index for condition in request.conditions) + 1
@@ -98,9 +100,9 @@ class HubModel:
     def _sampled(self, pipe: Any, request: Request, arguments: Mapping[str, Any], report: _Report, kept: Kept) -> Any:
         """Call a pipeline, with all that it is to tell, to guess and to compile."""
         assert request.seed is not None and request.num_inference_steps
+        self._check_speed(request)  # the plan may be a smaller one now
         self._pipes.compile(request.options["compile"])
-        cache, threshold = request.options.get("cache", caches.NONE), request.options.get("cache_threshold", 0.0)
-        guessing = caches.cached(pipe, cache, threshold, request.num_inference_steps, str(self._about["sha256"]))
+        guessing = caches.cached(pipe, request, self._weighed())
         with _told(pipe, report) as told, guessing as kept.guessed, torch.random.fork_rng():
             torch.manual_seed(request.seed)  # for pipelines that draw some noise past the generator
             return pipe(**arguments, **told)
@@ -112,9 +114,9 @@ class HubModel:
         pipe.scheduler = self._pipes.scheduler(request.sampler)
         arguments: dict[str, Any] = {
             "prompt": request.prompt, "negative_prompt": request.negative_prompt, "width": request.width,
-            "height": request.height, family.frames: request.num_frames, "num_inference_steps": request.num_inference_steps,
-            "max_sequence_length": family.text_tokens, "generator": torch.Generator("cpu").manual_seed(request.seed),
-            "output_type": "np", **family.arguments, **weights.arguments,
+            "height": request.height, "num_frames": request.num_frames, "frames": request.num_frames,
+            "num_inference_steps": request.num_inference_steps, "max_sequence_length": family.text_tokens,
+            "generator": torch.Generator("cpu").manual_seed(request.seed), "output_type": "np", **family.arguments, **weights.arguments,
             **{name: request.options[name] for name in weights.options},
         }  # fmt: skip
         if weights.schedule and request.num_inference_steps == weights.steps:
@@ -138,10 +140,17 @@ class HubModel:
             raise InvalidRequest("size", words)
 
     def _check_speed(self, request: Request) -> None:
-        plan = self._pipes.plan
-        caches.check(request.options.get("cache", caches.NONE), request.options["preset"], plan.name if plan else caches.WHOLE[0])
+        plan = self._pipes.plan.name if self._pipes.plan else caches.WHOLE[0]
+        caches.check(request, plan, self._way(request))
         if request.options["compile"] and (why := why_not_compiled(self._pipes.device)):
             raise InvalidRequest("options", f"option compile is True; torch.compile does not work here: {why}")
+
+    def _way(self, request: Request) -> Way:
+        return self._family.ways[tasks_of(request, self._family.frame_stride)[0]]
+
+    def _weighed(self) -> dict[str, Any]:
+        """Return what the sampling depends on beside the request: the weights, those of LoRAs, and whose code it is."""
+        return {"sha256": self._about["sha256"], "loras": self._pipes.loras(), "software": [version(name) for name in SOFTWARE]}
 
     def _check_length(self, pipe: Any, request: Request) -> None:
         most = self._family.text_tokens
@@ -281,7 +290,9 @@ class _Report:
         """Return the frames (t h w c) of what was kept: the end of each pipeline, by its own parts."""
         self._emit(Progress("encode", 1, 1))
         try:
-            with torch.no_grad():
+            assert self._request.seed is not None
+            with torch.no_grad(), torch.random.fork_rng():
+                torch.manual_seed(self._request.seed)  # for decoders that add noise of their own
                 placed = [tensor.to(self._pipe._execution_device) for tensor in tensors]
                 video = self.decoding(self._pipe.vae.decode)(*placed, return_dict=False)[0]
                 return self._pipe.video_processor.postprocess_video(video, output_type="np")[0]

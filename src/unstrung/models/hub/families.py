@@ -24,6 +24,7 @@ class Way:
     pipeline: str
     takes: str = "nothing"
     sized: bool = True  # False where the pipeline draws at a size of its own
+    cached: bool = True  # False where the pipeline does not say which of its calls are with the prompt: no cache can tell
 
 
 class Packed(NamedTuple):
@@ -73,8 +74,7 @@ class Family:
     layout: str  # of latents in the pipeline: "bcthw", "btchw", "bthwc" or "packed"
     text_tokens: int
     weights: tuple[Weights, ...]
-    frames: str = "num_frames"  # the names of the pipeline's arguments
-    fps: str | None = None  # None where the model knows one rate only
+    fps: str | None = None  # the name of the pipeline's argument; None where the model knows one rate only
     extras_last: bool = False  # whether packed latents have what is given at frames of its own after the video's, not before
     guidance: str | None = "guidance_scale"  # None: by a guider
     loras: bool = True  # whether diffusers can put LoRAs into its pipelines
@@ -82,7 +82,9 @@ class Family:
     samplers: Mapping[str, str] = field(default_factory=lambda: FLOW)  # diffusers' schedulers, by our names
     gguf: bool = False  # whether diffusers reads its transformers from GGUF files
     pieces: bool = False  # whether a film is more than one decoding: of pieces, or of its sound too
-    caches: tuple[str, ...] = ()  # of `caches.py`, that its transformer has places for
+    caches: tuple[
+        str, ...
+    ] = ()  # of `caches.py`: none where a film is drawn piece by piece, for a cache would go on into the next
     arguments: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
 
 
@@ -199,7 +201,7 @@ _WAN_WAYS = {
     TEXT: Way("WanPipeline"),
     IMAGE: Way("WanImageToVideoPipeline", "image"),
     FIRST_LAST: Way("WanImageToVideoPipeline", "first_last"),
-    VIDEO: Way("WanVideoToVideoPipeline", "video"),
+    VIDEO: Way("WanVideoToVideoPipeline", "video", cached=False),
 }
 _WAN: Mapping[str, Any] = {
     "text_tokens": 512, "frame_stride": 4, "frame_offset": 1, "layout": "bcthw", "float32": ("vae",), "gguf": True,
@@ -370,7 +372,7 @@ SANA = Family(
     "sana-video",
     ways={TEXT: Way("SanaVideoPipeline"), IMAGE: Way("SanaImageToVideoPipeline", "image")},
     size_multiple=32, frame_stride=4, frame_offset=1, latent=(16, 4, 8), patch=(1, 2), layout="bcthw", text_tokens=300,
-    frames="frames", float32=("vae",), arguments={"use_resolution_binning": False},  # sizes are honoured, not led to the nearest one of a list
+    float32=("vae",), arguments={"use_resolution_binning": False},  # sizes are honoured, not led to the nearest one of a list
     weights=(
         Weights(
             "sana-video", "Efficient-Large-Model/SANA-Video_2B_480p_diffusers", "see-card",
@@ -405,7 +407,7 @@ HELIOS = Family(
     ways={TEXT: Way("HeliosPipeline"), IMAGE: Way("HeliosPipeline", "image")},
     # it draws 33 frames at a time, and gives 4n + 1 of all
     size_multiple=16, frame_stride=32, frame_offset=1, latent=(16, 4, 8), patch=(1, 2), layout="bcthw", text_tokens=512,
-    float32=("vae",), samplers={}, pieces=True, caches=(TAYLORSEER, CACHE_DIT),
+    float32=("vae",), samplers={}, pieces=True,
     weights=(
         Weights(
             "helios", "BestWishYsh/Helios-Base", "see-card", "A minute and more, piece by piece.",
@@ -419,7 +421,6 @@ _SKYREELS: Mapping[str, Any] = {
     "size_multiple": 16,
     "latent": (16, 4, 8),
     "patch": (1, 2),
-    "caches": (TAYLORSEER, CACHE_DIT),
     "samplers": {"unipc": "UniPCMultistepScheduler"},
 }
 SKYREELS = Family(
@@ -428,7 +429,7 @@ SKYREELS = Family(
         TEXT: Way("SkyReelsV2Pipeline"),
         IMAGE: Way("SkyReelsV2ImageToVideoPipeline", "image"),
     },
-    **_SKYREELS, **_WAN,
+    **_SKYREELS, **_WAN, caches=(TAYLORSEER, CACHE_DIT),
     weights=(
         Weights(
             "skyreels-v2", "Skywork/SkyReels-V2-T2V-14B-720P-Diffusers", "see-card", "Made for films: shots and camera in its words.",

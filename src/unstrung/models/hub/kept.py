@@ -30,17 +30,25 @@ class Kept:
 
     def save(self, tensors: Sequence[Tensor]) -> None:
         """Write what the decoder is about to be given, whole or not at all."""
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
+        self._sweep()
         part = self._file.with_suffix(".part")
-        with suppress(OSError):  # where there is no room, the film is made all the same
+        with suppress(OSError, SafetensorError):  # where there is no room, the film is made all the same
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            for old in self._file.parent.iterdir():
-                if time.time() - old.stat().st_mtime > DAYS * 86400:
-                    old.unlink(missing_ok=True)
             found = {str(n): tensor.detach().cpu().contiguous() for n, tensor in enumerate(tensors)}
             save_file(found, part, {"guessed": json.dumps(dict(self.guessed))})
             part.replace(self._file)
+            return
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+    def _sweep(self) -> None:
+        for old in self._file.parent.glob("*"):
+            with suppress(OSError):  # somebody else may sweep too
+                if time.time() - old.stat().st_mtime > DAYS * 86400:
+                    old.unlink()
 
     def load(self) -> list[Tensor] | None:
         """Return what was saved; None where nothing is."""
@@ -49,10 +57,11 @@ class Kept:
         try:
             with safe_open(self._file, "pt") as file:
                 self.guessed = json.loads(file.metadata()["guessed"])
-                return [file.get_tensor(str(n)) for n in range(len(file.keys()))]
+                return [file.get_tensor(str(n)).clone() for n in range(len(file.keys()))]  # the file is to go
         except (OSError, SafetensorError):
             return None
 
     def drop(self) -> None:
         """Forget it: the film is made, or nobody wants it."""
-        self._file.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._file.unlink(missing_ok=True)

@@ -228,7 +228,7 @@ def _placed(name: str, needs: _Needs) -> tuple[dict[str, int], int, int]:
     if name == "group-offload":
         return pieces, needs.all, 0
     if name == "fp8":
-        pieces["sample"] = vae + int(needs.eight * GROUP)
+        pieces["sample"] = vae + int(needs.eight * max(needs.transformers) / large * GROUP)
         return pieces, max(largest, needs.eight + texts + vae), 0
     assert name == "disk", name
     return pieces, largest, texts + large
@@ -355,10 +355,10 @@ def forecast(
     return rows
 
 
-def apply(pipe: Any, plan: Plan, device: str, folder: Path | None = None) -> None:
+def apply(pipe: Any, plan: Plan, device: str, folder: Path | None = None, ahead: bool = True) -> None:
     """Put a loaded diffusers pipeline under a plan; once, for what is placed can't be placed again. `folder` is for "disk".
 
-    Where the layers come and go by turns, on an NVIDIA card, the next ones come while one computes.
+    Where the layers come and go by turns, on an NVIDIA card, the next ones come `ahead`, while one computes.
     """
     import torch
 
@@ -371,10 +371,10 @@ def apply(pipe: Any, plan: Plan, device: str, folder: Path | None = None) -> Non
         pipe.enable_model_cpu_offload(device=device)
         return
     for name, part in parts.items():
-        _place(name, part, plan, torch.device(device), folder)
+        _place(name, part, plan, torch.device(device), folder, ahead)
 
 
-def _place(name: str, part: Any, plan: Plan, device: Any, folder: Path | None) -> None:
+def _place(name: str, part: Any, plan: Plan, device: Any, folder: Path | None, ahead: bool) -> None:
     """Put a part of a pipeline where the plan wants it: transformers by blocks, what reads prompts by leaves, the rest whole."""
     from diffusers.hooks.group_offloading import apply_group_offloading
 
@@ -395,7 +395,7 @@ def _place(name: str, part: Any, plan: Plan, device: Any, folder: Path | None) -
     by: dict[str, Any] = (
         {"offload_type": "block_level", "num_blocks_per_group": 1} if transformer else {"offload_type": "leaf_level"}
     )
-    by["use_stream"] = transformer and device.type == "cuda"
+    by["use_stream"] = ahead and transformer and device.type == "cuda"
     apply_group_offloading(part, onload_device=device, offload_to_disk_path=where, **by)
 
 

@@ -37,6 +37,7 @@ class Pipes:
         self._machine: Machine | None = None  # as it was before anything was loaded
         self._scheduler: tuple[Any, Any] | None = None
         self._loras: Loras | None = None
+        self._ahead = True
         self._disk: tempfile.TemporaryDirectory[str] | None = None
         self.plan: Plan | None = None
         self.kind = torch.bfloat16 if bf16_is_fast(device) else torch.float32
@@ -44,6 +45,8 @@ class Pipes:
     def plan_for(self, request: Request) -> Plan:
         """Choose a plan under which a request fits, the one at work if that will do; raise `NotEnoughMemory` for none."""
         assert request.width and request.height and request.num_frames
+        # a stream takes its own hooks off after the first step, and with them the cache's: what is loaded for one does without
+        self._ahead = request.options.get("cache", caches.NONE) == caches.NONE
         if self._machine is None:
             self._machine = memory.look(self.device)
         asked = self._weights, self._family, request.width, request.height, request.num_frames, self._machine
@@ -153,7 +156,7 @@ class Pipes:
         else:
             if self.plan.name == "disk":
                 self._disk = tempfile.TemporaryDirectory(prefix="unstrung-")
-            memory.apply(pipe, self.plan, self.device, Path(self._disk.name) if self._disk else None)
+            memory.apply(pipe, self.plan, self.device, Path(self._disk.name) if self._disk else None, self._ahead)
         self._pipes[type(pipe).__name__] = pipe
 
     def _packed(self, part: str, path: str) -> Any:
