@@ -36,6 +36,7 @@ class HubModel:
     def __init__(self, card: ModelCard, family: Family, weights: Weights, pipes: Pipes, about: Mapping[str, Any]) -> None:
         self.card, self._family, self._weights, self._pipes, self._about = card, family, weights, pipes, about
         self._colours = preview.Colours(family)
+        self._software = {name: version(name) for name in SOFTWARE}  # 18 ms, once
         self._guessed: Mapping[str, Any] = {}  # what a recipe says of steps that were not computed
 
     def generate(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
@@ -116,8 +117,8 @@ class HubModel:
             "prompt": request.prompt, "negative_prompt": request.negative_prompt, "width": request.width,
             "height": request.height, "num_frames": request.num_frames, "frames": request.num_frames,
             "num_inference_steps": request.num_inference_steps, "max_sequence_length": family.text_tokens,
-            "generator": torch.Generator("cpu").manual_seed(request.seed), "output_type": "np", **family.arguments, **weights.arguments,
-            **{name: request.options[name] for name in weights.options},
+            "generator": torch.Generator("cpu").manual_seed(request.seed), "output_type": "np",
+            **family.arguments, **weights.arguments, **{name: request.options[name] for name in weights.options},
         }  # fmt: skip
         if weights.schedule and request.num_inference_steps == weights.steps:
             name, levels = weights.schedule
@@ -150,7 +151,7 @@ class HubModel:
 
     def _weighed(self) -> dict[str, Any]:
         """Return what the sampling depends on beside the request: the weights, those of LoRAs, and whose code it is."""
-        return {"sha256": self._about["sha256"], "loras": self._pipes.loras(), "software": [version(name) for name in SOFTWARE]}
+        return {"sha256": self._about["sha256"], "loras": self._pipes.loras(), "software": self._software}
 
     def _check_length(self, pipe: Any, request: Request) -> None:
         most = self._family.text_tokens
@@ -167,8 +168,7 @@ class HubModel:
         plan = self._pipes.plan
         placed: dict[str, object] = {"plan": plan.name, "tiled": plan.tiled} if plan else {}
         placed["dtype"] = str(self._pipes.kind).removeprefix("torch.")
-        software = {name: version(name) for name in SOFTWARE}
-        return {**self._about, **placed, "cache": self._guessed, "loras": self._pipes.loras(), "software": software}
+        return {**self._about, **placed, "cache": self._guessed, "loras": self._pipes.loras(), "software": self._software}
 
     def close(self) -> None:
         """Drop the pipelines."""
