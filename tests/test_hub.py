@@ -410,11 +410,11 @@ def test_rows_say_the_same_as_the_pipelines() -> None:
     for family in FAMILIES:
         for way in family.ways.values():
             taken = set(inspect.signature(getattr(diffusers, way.pipeline).__call__).parameters)
-            wanted = {family.frames, family.fps, family.guidance} - {None} | {"prompt", "width", "height", "generator"}
+            wanted = {family.fps, family.guidance} - {None} | {"prompt", "width", "height", "generator"}
             if way.takes == "image":
                 wanted -= {"width", "height"}  # one is as large as its picture, and that is as large as what is asked for
-            if way.takes == "video":
-                wanted.discard(family.frames)  # it is as long as what it is given
+            counts = {"num_frames", "frames"} & taken  # both are given: one is taken, or none of what is as long as a given video
+            assert len(counts) == 1 or way.takes == "video"
             assert wanted <= taken, (family.id, way.pipeline, wanted - taken)
             for weights in family.weights:
                 if way in [family.ways[task] for task in weights.tasks]:
