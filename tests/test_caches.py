@@ -38,10 +38,8 @@ MODELS = [model for model in tiny.MAKERS if "cache" in KNOWN[model].options and 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("hub")
-    with tiny.cache(folder, MODELS), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UNSTRUNG_DATA", str(folder / "data"))
-        yield folder
+    with tiny.cache(tmp_path_factory.mktemp("hub"), MODELS) as home:
+        yield home
 
 
 def steps_of(model: str) -> int:

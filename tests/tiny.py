@@ -387,6 +387,7 @@ def cache(folder: Path, models: Iterable[str]) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HOME", str(folder))
         patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("UNSTRUNG_DATA", str(folder / "data"))
         torch.set_num_threads(1)
         yield folder
 

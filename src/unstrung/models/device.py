@@ -9,7 +9,7 @@ from typing import Any
 def bf16_is_fast(device: str) -> bool:
     """Return whether a device computes well in bfloat16.
 
-    Processors without AVX-512 do it by the slowest of ways: a convolution took 155 times as long as in float32.
+    Processors without AVX-512 do it by the slowest of ways: a convolution took 157 times as long as in float32.
     """
     import torch
 

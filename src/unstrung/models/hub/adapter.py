@@ -43,7 +43,9 @@ class HubModel:
         """Make the clip of a resolved request; where memory ends in the middle, once more under a smaller plan."""
         self._check_size(request)
         plan = self._pipes.plan_for(request)
-        self._check_speed(request)
+        self._check_cache(request)
+        if request.options["compile"] and (why := why_not_compiled(self._pipes.device)):
+            raise InvalidRequest("options", f"option compile is True; torch.compile does not work here: {why}")
         try:
             return self._run(request, emit, given)
         except (torch.OutOfMemoryError, RuntimeError) as error:
@@ -101,7 +103,7 @@ class HubModel:
     def _sampled(self, pipe: Any, request: Request, arguments: Mapping[str, Any], report: _Report, kept: Kept) -> Any:
         """Call a pipeline, with all that it is to tell, to guess and to compile."""
         assert request.seed is not None and request.num_inference_steps
-        self._check_speed(request)  # the plan may be a smaller one now
+        self._check_cache(request)  # the plan may be a smaller one now
         self._pipes.compile(request.options["compile"])
         guessing = caches.cached(pipe, request, self._weighed())
         with _told(pipe, report) as told, guessing as kept.guessed, torch.random.fork_rng():
@@ -140,11 +142,9 @@ class HubModel:
             )
             raise InvalidRequest("size", words)
 
-    def _check_speed(self, request: Request) -> None:
+    def _check_cache(self, request: Request) -> None:
         plan = self._pipes.plan.name if self._pipes.plan else caches.WHOLE[0]
         caches.check(request, plan, self._way(request))
-        if request.options["compile"] and (why := why_not_compiled(self._pipes.device)):
-            raise InvalidRequest("options", f"option compile is True; torch.compile does not work here: {why}")
 
     def _way(self, request: Request) -> Way:
         return self._family.ways[tasks_of(request, self._family.frame_stride)[0]]

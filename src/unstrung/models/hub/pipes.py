@@ -171,7 +171,7 @@ class Pipes:
                 path, config=str(config), quantization_config=packed, dtype=self.kind, local_files_only=True
             )
         except (ValueError, KeyError, IndexError, RuntimeError, OSError) as error:
-            words = str(error).strip().splitlines()[0]
+            words = str(error).strip().partition("\n")[0] or type(error).__name__
             raise MissingWeights(f"{path} does not fit the {part} of {self._weights.id}: {words}") from None
         if lacking := [name for name, weight in transformer.named_parameters() if weight.is_meta]:
             raise MissingWeights(f"{path} does not fit the {part} of {self._weights.id}: it has no {lacking[0]}.")
