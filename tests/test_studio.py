@@ -716,6 +716,34 @@ def test_what_is_somebody_elses_can_not_be_touched(browser: Any, guarded: Guarde
         visitor.leave()
 
 
+SLOW_LINE = """
+const quick = window.fetch;
+window.fetch = async (...asked) => {
+    const answer = await quick(...asked);
+    if (!(asked[0].url || String(asked[0])).includes("/queue/data")) return answer;
+    const late = new TransformStream({
+        async transform(chunk, to) {
+            await new Promise((go) => setTimeout(go, 400));
+            to.enqueue(chunk);
+        },
+    });
+    return new Response(answer.body.pipeThrough(late), answer);
+};
+"""
+
+
+def test_a_button_that_is_pressed_while_the_answer_to_another_arrives_is_answered_too(browser: Any, studio: Studio) -> None:
+    visitor = Visitor(browser, studio)
+    visitor.context.add_init_script(SLOW_LINE)  # what the server says comes later than what it answers
+    visitor.come()
+    for n in range(3):
+        visitor.page.get_by_label(visitor.say("prompt")).fill(f"film {n}")
+        visitor.page.get_by_label(visitor.say("prompt")).blur()
+        visitor.page.wait_for_timeout(250)
+        visitor.finished(visitor.ask(f"film {n}", Model="echo"))
+    visitor.leave()
+
+
 def test_whom_nobody_knows_is_answered_by_nothing_of_the_page(browser: Any, guarded: Guarded) -> None:
     ask = browser.new_context().request
     at = f"http://127.0.0.1:{guarded.studio.port}/studio/en"

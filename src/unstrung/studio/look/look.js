@@ -9,6 +9,7 @@ window.unstrung = (() => {
   const MOST_PICTURE = 14e6; // bytes: the server takes 20 million letters of base64
   const PREVIEW_REST = 1000; // ms between two previews of one video
   const WAITING_REST = 10000; // ms between two questions of how long one still waits: that the wait is over, a stream says
+  const LINE_REST = 1000; // ms after its last word that a line is held for closed
 
   let ahead = 0; // ms that the server's clock is ahead of this one
   let reported = null; // what holds the report that was sent last
@@ -31,10 +32,44 @@ window.unstrung = (() => {
     return 60000; // ms until it is worth asking again
   }
 
+  // The framework hears of all that it asks over one line, which the server closes when nothing is asked any more. What is asked
+  // after that, and before the framework has seen it closed, is answered on no line. So what the server says to a question waits
+  // here until the line has spoken of it, or is closed: then the framework opens another.
+  let line = null;
+
+  function follow(request) {
+    const own = (line = { said: "", waiting: new Set() });
+    const answering = fetched(request);
+    const closed = new Promise((go) => request.signal.addEventListener("abort", go));
+    const rest = () => new Promise((go) => setTimeout(go, LINE_REST)); // a server that is killed has nothing closed
+    const listen = async () => {
+      const reader = (await answering).clone().body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let { value, done } = await reader.read(); !done; { value, done } = await reader.read()) {
+        own.said += value;
+        for (const look of own.waiting) look();
+      }
+    };
+    const over = () => {
+      if (line === own) line = null;
+      for (const look of own.waiting) look();
+    };
+    listen().catch(() => {}).then(() => Promise.race([closed, rest()])).then(over);
+    return answering;
+  }
+
+  // Wait until the line has spoken of something that was asked, or is closed.
+  const spoken = (own, id) =>
+    new Promise((go) => {
+      own.waiting.add(() => (line !== own || own.said.includes(id)) && go());
+      for (const look of own.waiting) look();
+    });
+
   const fetched = window.fetch;
   window.fetch = async (...asked) => {
-    const answer = await fetched(...asked);
-    if (answer.status === 401 && answer.url.includes("/gradio_api/")) signedOut();
+    const at = asked[0].url || String(asked[0]);
+    const answer = await (at.includes("/gradio_api/queue/data") ? follow(...asked) : fetched(...asked));
+    if (answer.status === 401 && at.includes("/gradio_api/")) signedOut();
+    else if (line && answer.ok && at.includes("/gradio_api/queue/join")) await spoken(line, (await answer.clone().json()).event_id);
     return answer;
   };
 
