@@ -28,7 +28,7 @@ from unstrung.events import Event, Note  # noqa: E402
 from unstrung.media.codec import read_recipe  # noqa: E402
 from unstrung.models.base import Model  # noqa: E402
 from unstrung.models.hub import CARDS, digest  # noqa: E402
-from unstrung.models.hub.families import FAMILIES  # noqa: E402
+from unstrung.models.hub.families import DRAFTS, FAMILIES  # noqa: E402
 from unstrung.models.hub.signatures import SIGNATURES, whose  # noqa: E402
 from unstrung.request import Condition, Lora, Request  # noqa: E402
 
@@ -374,6 +374,29 @@ def test_two_experts_get_it_both_or_one_each(home: Path, opened: Any, tmp_path: 
         engine.generate(asked("wan2.1-1.3b", Lora(f"{one}#2")), model=opened("wan2.1-1.3b"))
 
 
+def test_a_draft_takes_the_loras_that_were_made_for_few_steps(home: Path, opened: Any, tmp_path: Path) -> None:
+    loaded, draft = opened("wan2.2"), {"preset": "draft"}
+    request = replace(asked("wan2.2"), num_inference_steps=None, guidance_scale=None, options=draft)
+    with pytest.raises(InvalidRequest, match=r"unstrung models pull hf:lightx2v/Wan2\.2-Lightning/\S+/high_noise_model"):
+        engine.generate(request, model=loaded)
+    snapshot = home / "hub" / "models--lightx2v--Wan2.2-Lightning" / "snapshots" / "abc"
+    for seed, source in enumerate(DRAFTS["wan2.2"]):
+        place = snapshot / source.partition("#")[0].removeprefix("hf:lightx2v/Wan2.2-Lightning/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(as_musubi(numbers("wan2.2", home, seed), tmp_path), place)
+    clip, recipe = engine.generate(request, model=loaded)
+    assert [one["source"] for one in recipe.model["loras"]] == list(DRAFTS["wan2.2"])
+    assert (recipe.resolved["num_inference_steps"], recipe.resolved["guidance_scale"]) == (4, 1.0)
+    by_hand = [Lora(source) for source in DRAFTS["wan2.2"]]
+    options = {"guidance_scale_2": 1.0}
+    again = asked("wan2.2", *by_hand, num_inference_steps=4, guidance_scale=1.0, options=options)
+    assert engine.generate(again, model=loaded)[0].sha256() == clip.sha256()
+    said_too = replace(request, loras=tuple(by_hand), num_inference_steps=6)  # what a preset brings is not brought twice
+    assert len(engine.generate(said_too, model=loaded)[1].model["loras"]) == 2
+    standard = replace(asked("wan2.2"), num_inference_steps=4)
+    assert "loras" not in engine.generate(standard, model=loaded)[1].model
+
+
 @pytest.mark.parametrize("model", ["wan2.1-i2v-480p", "wan2.1-vace-1.3b"])
 def test_a_text_models_fits_its_kin(model: str, home: Path, opened: Any, tmp_path: Path) -> None:
     from PIL import Image
@@ -421,8 +444,8 @@ def test_by_its_name_on_the_hub(home: Path, opened: Any, tmp_path: Path) -> None
     made = frames(str(file))
     for source, words in {
         "hf:somebody/looks": r"holds 0 \.safetensors files; only these are read", "hf:somebody": "must be like hf:OWNER/NAME",
-        "hf:somebody/../../x": "must be like hf:OWNER/NAME", "hf:nobody/none": "is not here: hf download nobody/none",
-        "hf:somebody/looks/b.safetensors": "is not here: hf download somebody/looks b.safetensors",
+        "hf:somebody/../../x": "must be like hf:OWNER/NAME", "hf:nobody/none": "is not here: unstrung models pull hf:nobody/none",
+        "hf:somebody/looks/b.safetensors": "is not here: unstrung models pull hf:somebody/looks/b.safetensors",
         "hf:somebody/looks/../x.safetensors": "must be like",
     }.items():  # fmt: skip
         with pytest.raises(InvalidRequest, match=words):

@@ -489,9 +489,42 @@ def test_any_repository_and_one_that_was_renamed(machine: Machine, hub: Hub) -> 
     folder = Path(machine.run("pull", "hf:earlier/name", "--yes").stdout.strip())
     assert (folder / BIG).read_bytes() == PIPELINE[BIG]
     assert machine.run("verify", "hf:earlier/name").returncode == 0
-    for name in ("hf:nothing", "hf:../up", "hf:a/b/c"):
+    for name in ("hf:nothing", "hf:../up", "hf:a/b/", "hf:a/b/c", "hf:a/b/../c.safetensors"):
         done = machine.run("path", name)
         assert done.returncode == 2 and "named as hf:OWNER/NAME" in done.stderr
+
+
+def test_one_file_of_a_repository(machine: Machine, hub: Hub) -> None:
+    looks = {f"{name}.safetensors": weights(n, 5000) for n, name in enumerate(("one", "more/two", "three"))}
+    hub.repos["makers/looks"] = {COMMIT: {**looks, "two.ckpt": b"\x80\x04 a pickle"}}
+    assert "its terms were not read" in machine.run("pull", "hf:makers/looks/one.safetensors").stderr
+    for name in ("one.safetensors", "more/two.safetensors"):
+        file = Path(machine.run("pull", f"hf:makers/looks/{name}", "--yes").stdout.strip())
+        assert file.read_bytes() == looks[name]
+        assert machine.run("path", f"hf:makers/looks/{name}").stdout.strip() == str(file)
+    assert machine.run("verify", "hf:makers/looks").returncode == 0
+    assert not hub.gets("three.safetensors") and len(hub.gets("one.safetensors")) == 1
+    file.unlink()
+    assert "missing  more/two.safetensors" in machine.run("verify", "hf:makers/looks").stdout
+    assert machine.run("pull", "hf:makers/looks/more/two.safetensors").returncode == 0
+    none = machine.run("pull", "hf:makers/looks/four.safetensors")
+    assert none.returncode == 2 and "holds no file 'four.safetensors'. Its safetensors: one.safetensors, more/two" in none.stderr
+    assert "named as hf:OWNER/NAME/FILE.safetensors" in machine.run("pull", "hf:makers/looks/two.ckpt").stderr
+    alone = machine.run("rm", "hf:makers/looks/one.safetensors")
+    assert alone.returncode == 2 and "unstrung models rm hf:makers/looks\n" in alone.stderr
+    assert machine.run("rm", "hf:makers/looks").returncode == 0 and machine.bytes_in_cache() == 0
+
+
+def test_what_a_draft_needs(machine: Machine, hub: Hub) -> None:
+    from unstrung.models.hub.families import DRAFTS
+
+    (source,) = DRAFTS["wan2.1-14b"]
+    owner, name, file = source.removeprefix("hf:").split("/")
+    hub.repos[f"{owner}/{name}"] = {COMMIT: {file: weights(1, 5000), "other.safetensors": weights(2, 5000)}}
+    rows = json.loads(machine.run("pull", "wan2.1-14b", "--draft", "--yes", "--json").stdout)
+    assert [Path(row["path"]).name for row in rows] == [file] and not hub.gets("other.safetensors")
+    done = machine.run("pull", "mochi-1", "--draft")
+    assert done.returncode == 2 and "there are LoRAs for: wan2.1-14b" in done.stderr
 
 
 def test_a_models_own_variant(machine: Machine) -> None:

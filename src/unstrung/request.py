@@ -223,11 +223,12 @@ def fill(request: Request, card: ModelCard) -> Resolved:
         allowed = ", ".join(card.samplers) or "none to choose from"
         raise InvalidRequest("sampler", f"sampler is '{request.sampler}'; {card.id} has: {allowed}.")
     conditions = tuple(_placed(condition, num_frames) for condition in request.conditions)
+    loras = dict.fromkeys((*map(Lora, defaults.get("loras", ())), *request.loras))  # a preset's own, unless they were said too
     target = replace(
         request, model=card.id, width=width, height=height, num_frames=num_frames, seconds=seconds, fps=fps, sampler=sampler,
         num_inference_steps=steps, guidance_scale=guidance, negative_prompt=request.negative_prompt or "",
         seed=request.seed if request.seed is not None else secrets.randbits(32), options=options,
-        conditions=conditions,
+        conditions=conditions, loras=tuple(loras),
     )  # fmt: skip
     multiple, stride, offset = card.size_multiple, card.frame_stride, card.frame_offset
     run = replace(
@@ -302,7 +303,6 @@ def _options(request: Request, card: ModelCard) -> dict[str, Any]:
     known = dict(card.options)
     if card.presets:
         known["preset"] = Option(STANDARD, "how much time it may take", choices=(STANDARD, *card.presets))
-    chosen = {name: option.default for name, option in known.items()}
     for name, value in request.options.items():
         option = known.get(name)
         if option is None:
@@ -314,8 +314,8 @@ def _options(request: Request, card: ModelCard) -> dict[str, Any]:
         if not isinstance(value, type(option.default)) and option.default is not None:
             kind = type(option.default).__name__
             raise InvalidRequest("options", f"option {name} is {value!r}; it must be of type {kind}.")
-        chosen[name] = value
-    return chosen
+    own = card.defaults_of(request.options.get("preset", STANDARD)).get("options", {})
+    return {**{name: option.default for name, option in known.items()}, **own, **request.options}
 
 
 def _near(word: str, known: set[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,6 +62,9 @@ def models_show(model: Name, as_json: Json = False) -> None:
     print(f"sides     {card.limits.min_side} to {card.limits.max_side} pixels")
     print(f"samplers  {', '.join(card.samplers) or 'none to choose from'}")
     print("defaults  " + ", ".join(f"{k} {v}" for k, v in card.defaults.items() if v is not None))
+    for name, changes in card.presets.items():
+        if changes:
+            print(f"preset    {name}: {', '.join(_changed(changes))}")
     if card.repo_id:
         print(f"weights   {card.repo_id}, {_state({**card.to_dict(), **row})}, {in_bytes(row['size_on_disk'])} here")
     for name, option in card.options.items():
@@ -76,26 +80,40 @@ def models_pull(
     model: Name,
     yes: Annotated[bool, typer.Option("--yes", help="Agree to the terms of its licence without being asked.")] = False,
     revision: Annotated[str, typer.Option(metavar="COMMIT", help="Another commit than the one that is known to work.")] = "",
+    draft: Annotated[bool, typer.Option("--draft", help="What its preset draft needs beside them: LoRAs for few steps.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Fetch a model's weights from the Hugging Face hub, and check every byte; what was cut off goes on."""
+    """Fetch a model's weights from the Hugging Face hub, and check every byte; what was cut off goes on.
+
+    hf:OWNER/NAME is any repository there, hf:OWNER/NAME/FILE.safetensors one file of it, as a LoRA is.
+    """
+    from unstrung.models.hub import drafts
+
+    rows = [_pulled(name, yes, revision, quiet=as_json) for name in (drafts(model) if draft else [model])]
+    if as_json:
+        print_json(rows if draft else rows[0])
+
+
+def _pulled(model: str, yes: bool, revision: str, quiet: bool) -> dict[str, Any]:
+    """Fetch one model's weights, or one file; return what is to be said of it in JSON."""
     from unstrung.models.hub import shelf
 
     card, variant = _on_hub(model)
     if shelf.needs_assent(card) and not shelf.offline():
         _ask(card, yes)
-    with Talk(quiet=as_json) as talk:
+    with Talk(quiet=quiet) as talk:
         try:
             folder = shelf.pull(card, talk.emit, revision=revision, variant=variant)
         except KeyboardInterrupt:
             say(f"stopped; what came is kept. Go on with: unstrung models pull {card.id}")
             raise typer.Exit(130) from None
     commit, digest = shelf.fingerprint(card)
-    if as_json:
-        row = {"model": card.id, "repo_id": card.repo_id, "revision": commit, "sha256": digest, "path": str(folder)}
-        return print_json({**row, "size_on_disk": shelf.size(card)})
-    print(folder)
-    say(f"{card.id} is here, {shelf.in_bytes(shelf.size(card))}, every file as the hub says it is (commit {commit[:12]})")
+    here, size = folder / (shelf.file_of(model) or ""), shelf.size(card)
+    if not quiet:
+        print(here)
+        say(f"{card.id} is here, {shelf.in_bytes(size)}, every file as the hub says it is (commit {commit[:12]})")
+    known = {"model": card.id, "repo_id": card.repo_id, "revision": commit, "sha256": digest}
+    return {**known, "path": str(here), "size_on_disk": size}
 
 
 @models_app.command("rm")
@@ -119,7 +137,7 @@ def models_path(model: Name) -> None:
     """Say in which folder a model's weights are."""
     from unstrung.models.hub import shelf
 
-    print(shelf.path(_on_hub(model)[0]))
+    print(shelf.path(_on_hub(model)[0]) / (shelf.file_of(model) or ""))
 
 
 @models_app.command("verify")
@@ -191,6 +209,13 @@ def _state(row: dict[str, Any]) -> str:
     if not row["repo_id"]:
         return "not ready"  # 'unstrung doctor' says what it lacks
     return "in part" if row["size_on_disk"] else "available"
+
+
+def _changed(changes: Mapping[str, Any]) -> list[str]:
+    """Return what a preset changes, as words that could be typed."""
+    flat = {**changes, **changes.get("options", {})}
+    words = [f"{name} {value}" for name, value in flat.items() if name not in ("options", "loras")]
+    return words + [f"--lora {source}" for source in changes.get("loras", ())]
 
 
 def _short(line: str, width: int) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from unstrung.card import Limits, ModelCard, Option
 from unstrung.errors import InvalidRequest, MissingWeights, UnknownModel
 from unstrung.models.hub import fetch, shelf
-from unstrung.models.hub.families import FAMILIES, MAGCACHE, NOTHING, Family, Packed, Weights
+from unstrung.models.hub.families import DRAFT_STEPS, DRAFTS, FAMILIES, MAGCACHE, NOTHING, Family, Packed, Weights
 
 if TYPE_CHECKING:
     from unstrung.models.hub.adapter import HubModel
@@ -39,7 +39,7 @@ def card_of(family: Family, weights: Weights) -> ModelCard:
             "width": width, "height": height, "seconds": weights.seconds, "num_inference_steps": weights.steps,
             "guidance_scale": weights.guidance, "sampler": None,
         },
-        presets={"draft": {"num_inference_steps": weights.draft_steps}, "final": {}},
+        presets={"draft": _draft(weights), "final": {}},
         limits=Limits(
             min_side=MIN_SIDE, max_side=MAX_SIDE, max_seconds=weights.max_frames / weights.fps,
             min_fps=1 if family.fps else weights.fps, max_fps=60 if family.fps else weights.fps,
@@ -47,6 +47,15 @@ def card_of(family: Family, weights: Weights) -> ModelCard:
         options=options, samplers=tuple(family.samplers), loras=family.loras,
         notes=(f"Its weights: {weights.repo_id}.", f"It reads {family.text_tokens} tokens of a prompt."),
     )  # fmt: skip
+
+
+def _draft(weights: Weights) -> dict[str, Any]:
+    """Return what the preset draft changes: few steps with the LoRAs that were made for that, else fewer steps."""
+    loras = DRAFTS.get(weights.id.partition("@")[0])  # from a GGUF file too
+    if not loras:
+        return {"num_inference_steps": weights.draft_steps}
+    once = {name: 1.0 for name in weights.options if name.startswith("guidance_scale")}
+    return {"num_inference_steps": DRAFT_STEPS, "guidance_scale": 1.0, "loras": loras, "options": once}
 
 
 _KNOWN = {weights.id: (family, weights) for family in FAMILIES for weights in family.weights}
@@ -93,6 +102,15 @@ def forecast(card: ModelCard, request: Request, device: str | None = None) -> li
 def variant(card: ModelCard) -> str:
     """Return which variant of its repository's files a model is loaded from; "" is the plain one."""
     return (_KNOWN[_base(card.id)][1].variant or "") if _base(card.id) in _KNOWN else ""
+
+
+def drafts(model: str) -> list[str]:
+    """Return the files on the hub that a model's preset draft is made with; raise `InvalidRequest` where it needs none."""
+    loras = DRAFTS.get(model.partition("@")[0])
+    if not loras:
+        words = f"The preset draft of '{model}' needs nothing more; there are LoRAs for: {', '.join(DRAFTS)}."
+        raise InvalidRequest("draft", words)
+    return [source.partition("#")[0] for source in loras]
 
 
 def load(card: ModelCard, device: str | None = None) -> HubModel:

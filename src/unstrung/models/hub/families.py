@@ -14,6 +14,22 @@ from typing import Any, NamedTuple
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 T5_XXL, UMT5_XXL, QWEN_7B = 4.76, 5.68, 8.29  # billions of weights of what reads the prompt
 FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT = "first-block", "taylorseer", "magcache", "cache-dit"
+_LIGHTX2V = "hf:lightx2v/"
+# LoRAs that have learned to do without most of the steps, and without a second pass for the guidance, by model: what the preset
+# draft is made with. Their own pages say four steps; where there are two experts, the first is for the first
+DRAFTS: Mapping[str, tuple[str, ...]] = {
+    "wan2.1-14b": (f"{_LIGHTX2V}Wan2.1-Distill-Loras/wan2.1_t2v_14b_lora_rank64_lightx2v_4step.safetensors",),
+    "wan2.1-i2v-480p": (f"{_LIGHTX2V}Wan2.1-Distill-Loras/wan2.1_i2v_lora_rank64_lightx2v_4step.safetensors",),
+    "wan2.2": (
+        f"{_LIGHTX2V}Wan2.2-Lightning/Wan2.2-T2V-A14B-4steps-lora-rank64-Seko-V1.1/high_noise_model.safetensors#1",
+        f"{_LIGHTX2V}Wan2.2-Lightning/Wan2.2-T2V-A14B-4steps-lora-rank64-Seko-V1.1/low_noise_model.safetensors#2",
+    ),
+    "wan2.2-i2v": (
+        f"{_LIGHTX2V}Wan2.2-Lightning/Wan2.2-I2V-A14B-4steps-lora-rank64-Seko-V1/high_noise_model.safetensors#1",
+        f"{_LIGHTX2V}Wan2.2-Lightning/Wan2.2-I2V-A14B-4steps-lora-rank64-Seko-V1/low_noise_model.safetensors#2",
+    ),
+}
+DRAFT_STEPS = 4  # with one of these
 FLOW = MappingProxyType({"euler": "FlowMatchEulerDiscreteScheduler"})
 
 

@@ -104,6 +104,16 @@ def choose(card: ModelCard, files: Iterable[File], variant: str = "") -> list[Fi
     return sorted(kept, key=lambda file: (file.name in INDEXES, file.name.endswith(WEIGHTS), file.name))
 
 
+def pick(card: ModelCard, files: Iterable[File], name: str) -> list[File]:
+    """Return one file of a repository, as a LoRA is."""
+    files = list(files)
+    found = [file for file in files if file.name == name]
+    if not found:
+        there = ", ".join(file.name for file in files if file.name.endswith(WEIGHTS)) or "none"
+        raise UnstrungError("no_weights", "model", f"{card.repo_id} holds no file '{name}'. Its safetensors: {there}.")
+    return found
+
+
 def _variant(file: File) -> str | None:
     """Return of which variant a file of weights is, "" the plain one; None where it is something else."""
     name = PurePosixPath(file.name).name

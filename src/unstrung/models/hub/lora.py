@@ -241,7 +241,7 @@ def _in_hub(source: str) -> Path:
     kept = [folder for folder in snapshots(repo).glob("*") if not inside or (folder / inside).exists()]
     if not kept:
         raise InvalidRequest(
-            "loras", f"'{source}' is not here: hf download {repo}{f' {inside}' if inside else ''}", code="not_here"
+            "loras", f"'{source}' is not here: unstrung models pull hf:{repo}{f'/{inside}' if inside else ''}", code="not_here"
         )
     newest = max(kept, key=lambda folder: folder.stat().st_mtime)
     if inside:

@@ -21,7 +21,7 @@ from unstrung.card import ModelCard
 from unstrung.errors import InvalidRequest, MissingWeights, UnstrungError
 from unstrung.events import Emit, Note, Progress, ignore
 from unstrung.licenses import LICENSES, find_license
-from unstrung.models.hub.fetch import WEIGHTS, File, choose, digest, find_files, need_hub, part_of, settle
+from unstrung.models.hub.fetch import WEIGHTS, File, choose, digest, find_files, need_hub, part_of, pick, settle
 
 OFFLINE = ("UNSTRUNG_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
@@ -59,8 +59,9 @@ def offline() -> bool:
 def pull(card: ModelCard, emit: Emit = ignore, *, revision: str = "", variant: str = "") -> Path:
     """Fetch a card's weights and return their folder; what is here already is checked, and mended where it is not as it was.
 
-    `revision` (a commit) instead of the card's own; `variant`, as "fp16", where the repository has it. Raise `UnstrungError`
-    where its licence waits for `agree`, the disk is too small, or the hub does not give it.
+    `revision` (a commit) instead of the card's own; `variant`, as "fp16", where the repository has it. Of a card for one file of
+    a repository (hf:OWNER/NAME/FILE), that one. Raise `UnstrungError` where its licence waits for `agree`, the disk is too small,
+    or the hub does not give it.
     """
     on_hub(card)
     if name := _forbidden_by():
@@ -73,10 +74,13 @@ def pull(card: ModelCard, emit: Emit = ignore, *, revision: str = "", variant: s
         raise UnstrungError("license", "yes", words)
     asked = revision or card.revision
     commit, listed = find_files(card, asked)
-    files = choose(card, listed, variant)
+    one = file_of(card.id)
+    files = pick(card, listed, one) if one else choose(card, listed, variant)
     folder = _folder(card)
     _check_room(card, commit, files, folder)
     before = _read(card)
+    if one and before and before.commit == commit:  # beside what came of it before
+        files = [*(file for file in listed if file.name in before.files and file.name != one), *files]
     earlier = {before.commit, *before.earlier} - {commit} if before else set()
     record = Record(
         repo_id=card.repo_id or "", commit=commit, asked=asked, chosen=bool(revision), variant=variant, whole=False,
@@ -169,6 +173,9 @@ def over(digests: Mapping[str, str]) -> str:
 def remove(card: ModelCard) -> int:
     """Delete a card's weights, begun ones too, and return how many bytes that freed; other revisions in the cache stay."""
     on_hub(card)
+    if file_of(card.id):
+        words = f"model is '{card.id}'; what was pulled of {card.repo_id} goes as one: unstrung models rm hf:{card.repo_id}"
+        raise InvalidRequest("model", words)
     record = _read(card)
     if not record:
         raise MissingWeights(f"{card.id} was not pulled, so there is nothing to remove: see 'unstrung models list'.")
@@ -199,11 +206,20 @@ def agree(card: ModelCard) -> None:
 
 
 def repository(name: str) -> ModelCard:
-    """Return a card for any repository, named as "hf:OWNER/NAME": nothing is known of it but where its weights are."""
-    repo_id = name.removeprefix("hf:")
-    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", repo_id) or "--" in repo_id or ".." in repo_id:
+    """Return a card for any repository, or a file of one: nothing is known of it but where its weights are."""
+    repo_id, inside = "/".join(name.removeprefix("hf:").split("/")[:2]), file_of(name)
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", repo_id) or "--" in repo_id or ".." in repo_id or inside == "":
         raise InvalidRequest("model", f"model is '{name}'; a repository of the hub is named as hf:OWNER/NAME.")
+    if inside and (not inside.endswith(WEIGHTS) or not re.fullmatch(r"(?:\w[\w.+-]*/)*\w[\w.+-]*", inside) or ".." in inside):
+        words = f"model is '{name}'; one file of a repository is named as hf:OWNER/NAME/FILE{WEIGHTS}."
+        raise InvalidRequest("model", words)
     return ModelCard(id=name, family="hub", summary="Somebody's repository.", tasks=(), license="see-card", repo_id=repo_id)
+
+
+def file_of(name: str) -> str | None:
+    """Return the file that "hf:OWNER/NAME/FILE" names; None where a name is that of a whole repository."""
+    parts = name.split("/", 2)
+    return parts[2] if name.startswith("hf:") and len(parts) == 3 else None
 
 
 def on_hub(card: ModelCard) -> None:
