@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 diffusers = pytest.importorskip("diffusers")
@@ -29,6 +30,7 @@ from unstrung.media.codec import read_recipe  # noqa: E402
 from unstrung.models.base import Model  # noqa: E402
 from unstrung.models.hub import CARDS, digest  # noqa: E402
 from unstrung.models.hub.families import DRAFTS, FAMILIES  # noqa: E402
+from unstrung.models.hub.memory import Plan  # noqa: E402
 from unstrung.models.hub.signatures import SIGNATURES, whose  # noqa: E402
 from unstrung.request import Condition, Lora, Request  # noqa: E402
 
@@ -372,6 +374,28 @@ def test_two_experts_get_it_both_or_one_each(home: Path, opened: Any, tmp_path: 
     assert frames() == plain
     with pytest.raises(InvalidRequest, match=r"names expert 2; wan2\.1-1\.3b has 1"):
         engine.generate(asked("wan2.1-1.3b", Lora(f"{one}#2")), model=opened("wan2.1-1.3b"))
+
+
+@pytest.mark.parametrize("model", ["ltx-video", "wan2.1-1.3b"])
+@pytest.mark.parametrize("plan", ["group-offload", "disk", "fp8"])
+def test_it_counts_wherever_the_weights_lie(plan: str, model: str, home: Path, opened: Any, tmp_path: Path) -> None:
+    file, placed = str(as_diffusers(numbers(model, home), tmp_path)), engine.open_model(model)
+
+    def frames(loaded: Any, *loras: Lora) -> Any:
+        return loaded._run(engine.resolve(asked(model, *loras), loaded.card).run, lambda _: None, {}).frames.astype(int)
+
+    resident = [frames(opened(model), *loras) for loras in ((), (Lora(file),), (Lora(file, 0.5),), ())]
+    assert np.abs(resident[0] - resident[1]).max() > 1
+    placed._pipes.plan = Plan(plan, False, {}, 0, 0, 1.0, 0.0)
+    try:
+        there = [frames(placed, *loras) for loras in ((), (Lora(file),), (Lora(file, 0.5),), ())]
+    finally:
+        placed.close()
+    assert np.array_equal(there[0], there[3]), "nothing of it is left"
+    for theirs, ours in zip(resident, there, strict=True):
+        assert np.abs(theirs - ours).max() <= (1 if plan != "fp8" else 255)
+    if plan == "fp8":  # what eight bits change is less than what the LoRA does
+        assert np.abs(there[1] - resident[1]).mean() < np.abs(there[1] - there[0]).mean()
 
 
 def test_a_draft_takes_the_loras_that_were_made_for_few_steps(home: Path, opened: Any, tmp_path: Path) -> None:

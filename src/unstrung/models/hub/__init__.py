@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DEVICES = (None, "cpu", "cuda", "mps")
 MIN_SIDE, MAX_SIDE = 64, 2048
+INDEX = "model_index.json"
 
 
 def card_of(family: Family, weights: Weights) -> ModelCard:
@@ -76,6 +77,8 @@ def find(name: str) -> ModelCard | None:
             raise MissingWeights(f"The weights of {name} are not here: unstrung models pull {name}")
     elif "/" in name or os.sep in name or name.startswith("."):
         folder = Path(name)
+        if (folder / INDEX).is_file():
+            name = str(folder.resolve())  # a worker, and who makes the film again, may stand elsewhere
     else:
         return None
     return card_of(*_read(name, folder))
@@ -193,7 +196,7 @@ def _read(name: str, folder: Path) -> tuple[Family, Weights]:
     """Return the family whose pipeline is in a folder, and weights that are as its first ones but for their name and place."""
     from dataclasses import replace
 
-    index = folder / "model_index.json"
+    index = folder / INDEX
     try:
         made_by = str(json.loads(index.read_text())["_class_name"])
     except (OSError, ValueError, KeyError):
@@ -219,7 +222,7 @@ def _folder(card: ModelCard) -> Path | None:
 
 def _in_cache(repo_id: str) -> Path | None:
     """Return the newest snapshot of a model's repository in the hub's cache."""
-    found: list[Any] = sorted(snapshots(repo_id).glob("*/model_index.json"))
+    found: list[Any] = sorted(snapshots(repo_id).glob(f"*/{INDEX}"))
     return max(found, key=lambda index: index.stat().st_mtime).parent if found else None
 
 

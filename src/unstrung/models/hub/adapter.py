@@ -62,6 +62,7 @@ class HubModel:
         assert request.fps and request.width and request.height
         way = self._way(request)
         emit(Progress("load", 0, 1))
+        self._pipes.use_loras(request.loras, emit)
         pipe = self._pipes.get(way.pipeline)
         emit(Progress("load", 1, 1))
         emit(Progress("encode", 0, 1))
@@ -69,7 +70,6 @@ class HubModel:
             words = f"{self.card.id} draws at its own size, in the shape of its picture: it is scaled to what was asked for."
             emit(Note("scaled", words))
         self._check_length(pipe, request)
-        self._pipes.use_loras(request.loras, emit)
         arguments = {**self.arguments(pipe, request), **RULES[way.takes](request, given, pipe)}
         self._colours.learn(pipe)  # before the first step: in the middle, the VAE would take the transformer's place
         kept = Kept(request, given, self._weighed())

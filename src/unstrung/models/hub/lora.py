@@ -77,7 +77,7 @@ class Loras:
                 words = f"'{file.source}' names expert {file.expert}; {self._card.id} has {len(self._experts)}: leave out the #."
                 raise InvalidRequest("loras", words)
         self._check_once(files)
-        asked = [(file.sha256, file.expert, file.says) for file in files]
+        asked = [_what(file) for file in files]
         if asked != self._loaded:
             self.drop()
             self._load(files)
@@ -89,6 +89,10 @@ class Loras:
                 getattr(self._pipe, expert).set_adapters([file.name for file in here], [file.scale for file in here])
         for note in self._notes:
             emit(note)
+
+    def others(self, wanted: tuple[Lora, ...]) -> bool:
+        """Say whether these are not the ones that are in; scales aside."""
+        return [_what(file) for file in map(_find, wanted)] != self._loaded
 
     def about(self) -> list[dict[str, Any]]:
         """Return what a recipe says of those in use: source, sha256, scale, and what peft was told."""
@@ -198,6 +202,11 @@ class Loras:
         if taken and taken[0][0] == width:
             return f"none of its {len(file.shapes)} tensors has a place there" + (f"; diffusers says: {why}" if why else "")
         return f"its layers are {width} wide, those of {self._card.id} {taken[0][0] if taken else 'other'}"
+
+
+def _what(file: File) -> tuple[str, int | None, Mapping[str, Any]]:
+    """Return what of a LoRA is in the model when it is loaded."""
+    return file.sha256, file.expert, file.says
 
 
 def _find(lora: Lora) -> File:

@@ -36,6 +36,7 @@ PETAFLOPS_A_SECOND: Mapping[str, float] = MappingProxyType({"H100": 0.30, "A100"
 TIMES: Mapping[str, float] = MappingProxyType(  # of what a resident model takes: rough
     {"resident": 1.0, "model-offload": 1.05, "group-offload": 1.3, "fp8": 1.5, "disk": 8.0}
 )
+BY_LAYERS = ("group-offload", "fp8", "disk")  # plans in which layers come and go by turns, or are not what they were
 WHAT: Mapping[str, str] = MappingProxyType(
     {
         "resident": "all of it in the memory that computes",
@@ -383,7 +384,7 @@ def _place(name: str, part: Any, plan: Plan, device: Any, folder: Path | None, a
         import torch
 
         part.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=part.dtype)
-    apart = plan.name in ("group-offload", "fp8", "disk") and not (plan.name == "fp8" and device.type == "cpu")
+    apart = plan.name in BY_LAYERS and not (plan.name == "fp8" and device.type == "cpu")
     if not apart or not (transformer or encoder):
         part.to(device)
         return

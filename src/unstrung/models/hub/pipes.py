@@ -75,6 +75,7 @@ class Pipes:
 
         if not self._pipes:
             self._load()
+            self._place()
         if name not in self._pipes:
             made = _like(getattr(diffusers, name), next(iter(self._pipes.values())))
             if self.plan and self.plan.name == "model-offload":
@@ -101,10 +102,26 @@ class Pipes:
                 block.compile()
 
     def use_loras(self, wanted: tuple[Lora, ...], emit: Emit) -> None:
-        """Have what is loaded run with these LoRAs and no others; raise `InvalidRequest` for one that fits another model."""
+        """Have what is loaded run with these LoRAs and no others; raise `InvalidRequest` for one that fits another model.
+
+        Where layers come and go by turns, or lie in eight bits, nothing can be put into one any more: there the model is loaded
+        anew, and placed afterwards.
+        """
+        if self._loras and self._loras.others(wanted) and self.plan and self.plan.name in memory.BY_LAYERS:
+            self.close()
+        fresh = not self._pipes
+        if fresh:
+            self._load()
         if self._loras is None:
             self._loras = Loras(next(iter(self._pipes.values())), self._card, self._family)
-        self._loras.use(wanted, emit)
+        try:
+            self._loras.use(wanted, emit)
+            if fresh:
+                self._place()
+        except BaseException:
+            if fresh:  # it is loaded, and lies nowhere
+                self.close()
+            raise
 
     def loras(self) -> list[dict[str, Any]]:
         """Return what a recipe says of the LoRAs in use."""
@@ -151,13 +168,17 @@ class Pipes:
             words = str(error).strip().splitlines()[0]
             raise MissingWeights(f"{self._card.id} needs a library that is not here: {words}") from None
         self._scheduler = pipe.scheduler.config, type(pipe.scheduler)
+        self._pipes[type(pipe).__name__] = pipe
+
+    def _place(self) -> None:
+        """Put what was loaded where the plan wants it."""
+        (pipe,) = self._pipes.values()
         if self.plan is None:
             pipe.to(self.device)
-        else:
-            if self.plan.name == "disk":
-                self._disk = tempfile.TemporaryDirectory(prefix="unstrung-")
-            memory.apply(pipe, self.plan, self.device, Path(self._disk.name) if self._disk else None, self._ahead)
-        self._pipes[type(pipe).__name__] = pipe
+            return
+        if self.plan.name == "disk":
+            self._disk = tempfile.TemporaryDirectory(prefix="unstrung-")
+        memory.apply(pipe, self.plan, self.device, Path(self._disk.name) if self._disk else None, self._ahead)
 
     def _packed(self, part: str, path: str) -> Any:
         """Return a transformer with the weights of a GGUF file, which are unpacked layer by layer while it computes."""
