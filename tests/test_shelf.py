@@ -508,11 +508,29 @@ def test_one_file_of_a_repository(machine: Machine, hub: Hub) -> None:
     assert "missing  more/two.safetensors" in machine.run("verify", "hf:makers/looks").stdout
     assert machine.run("pull", "hf:makers/looks/more/two.safetensors").returncode == 0
     none = machine.run("pull", "hf:makers/looks/four.safetensors")
-    assert none.returncode == 2 and "holds no file 'four.safetensors'. Its safetensors: one.safetensors, more/two" in none.stderr
+    assert none.returncode == 2 and "holds no file 'four.safetensors'. It holds: one.safetensors, more/two" in none.stderr
     assert "named as hf:OWNER/NAME/FILE.safetensors" in machine.run("pull", "hf:makers/looks/two.ckpt").stderr
     alone = machine.run("rm", "hf:makers/looks/one.safetensors")
     assert alone.returncode == 2 and "unstrung models rm hf:makers/looks\n" in alone.stderr
     assert machine.run("rm", "hf:makers/looks").returncode == 0 and machine.bytes_in_cache() == 0
+
+
+def test_beside_a_gguf_file_no_transformer_is_fetched(machine: Machine, hub: Hub, tmp_path: Path) -> None:
+    hub.repos["Wan-AI/Wan2.1-T2V-1.3B-Diffusers"] = {COMMIT: PIPELINE}
+    hub.repos["makers/packed"] = {COMMIT: {"Q4.gguf": b"GGUF and weights", "Q8.gguf": b"GGUF and more of them"}}
+    file = machine.run("pull", "hf:makers/packed/Q4.gguf", "--yes").stdout.strip()
+    assert Path(file).read_bytes() == b"GGUF and weights" and not hub.gets("Q8.gguf")
+    packed = f"wan2.1-1.3b@{file}"
+    folder = Path(machine.run("pull", packed).stdout.strip())
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert there == KEPT - {BIG} and machine.run("path", packed).stdout == f"{folder}\n"
+    assert machine.run("verify", packed).returncode == 0
+    plain = machine.run("path", "wan2.1-1.3b")
+    assert plain.returncode == 2 and "in part on this machine: unstrung models pull wan2.1-1.3b\n" in plain.stderr
+    assert not machine.listed()["wan2.1-1.3b"]["installed"]
+    assert machine.run("pull", "wan2.1-1.3b").stdout == f"{folder}\n" and machine.listed()["wan2.1-1.3b"]["installed"]
+    assert machine.run("pull", packed).returncode == 0 and machine.listed()["wan2.1-1.3b"]["installed"], "what is here stays"
+    assert (folder / BIG).read_bytes() == PIPELINE[BIG]
 
 
 def test_what_a_draft_needs(machine: Machine, hub: Hub) -> None:

@@ -85,7 +85,8 @@ def models_pull(
 ) -> None:
     """Fetch a model's weights from the Hugging Face hub, and check every byte; what was cut off goes on.
 
-    hf:OWNER/NAME is any repository there, hf:OWNER/NAME/FILE.safetensors one file of it, as a LoRA is.
+    hf:OWNER/NAME is any repository there, hf:OWNER/NAME/FILE.safetensors one file of it, as a LoRA is. Of NAME@FILE.gguf comes
+    all but the weights that the file holds.
     """
     from unstrung.models.hub import drafts
 
@@ -96,14 +97,14 @@ def models_pull(
 
 def _pulled(model: str, yes: bool, revision: str, quiet: bool) -> dict[str, Any]:
     """Fetch one model's weights, or one file; return what is to be said of it in JSON."""
-    from unstrung.models.hub import shelf
+    from unstrung.models.hub import shelf, without
 
     card, variant = _on_hub(model)
     if shelf.needs_assent(card) and not shelf.offline():
         _ask(card, yes)
     with Talk(quiet=quiet) as talk:
         try:
-            folder = shelf.pull(card, talk.emit, revision=revision, variant=variant)
+            folder = shelf.pull(card, talk.emit, revision=revision, variant=variant, without=without(model))
         except KeyboardInterrupt:
             say(f"stopped; what came is kept. Go on with: unstrung models pull {card.id}")
             raise typer.Exit(130) from None
@@ -135,9 +136,9 @@ def models_rm(model: Name, as_json: Json = False) -> None:
 @models_app.command("path")
 def models_path(model: Name) -> None:
     """Say in which folder a model's weights are."""
-    from unstrung.models.hub import shelf
+    from unstrung.models.hub import shelf, without
 
-    print(shelf.path(_on_hub(model)[0]) / (shelf.file_of(model) or ""))
+    print(shelf.path(_on_hub(model)[0], without(model)) / (shelf.file_of(model) or ""))
 
 
 @models_app.command("verify")

@@ -70,7 +70,8 @@ def find(name: str) -> ModelCard | None:
     `NAME@FILE.gguf`, or `NAME@FILE.gguf,FILE.gguf` where it has two.
     """
     if (base := _base(name)) != name:
-        return card_of(*_packed(f"{base}@{','.join(str(Path(file).resolve()) for file in _files(name))}"))
+        # links stay as they are: those of the hub's cache lead to files without an ending
+        return card_of(*_packed(f"{base}@{','.join(map(os.path.abspath, _files(name)))}"))
     if name.startswith("hf:"):
         folder = _in_cache(name.removeprefix("hf:"))
         if folder is None:
@@ -91,7 +92,7 @@ def check(card: ModelCard) -> None:
         if importlib.util.find_spec(needed) is None:
             raise MissingWeights(f"{card.id} needs {needed}, which the default install leaves out: pip install '.[hub]'")
     if _folder(card) is None:
-        raise MissingWeights(f"The weights of {base} are not here: unstrung models pull {base}")
+        raise MissingWeights(f"The weights of {base} are not here: unstrung models pull {card.id}")
 
 
 def forecast(card: ModelCard, request: Request, device: str | None = None) -> list[dict[str, Any]]:
@@ -142,6 +143,11 @@ def digest(path: Path) -> str:
     """Return the SHA-256 of a file; the hub's cache has it in the name of what a link leads to."""
     name = path.resolve().name
     return name if re.fullmatch("[0-9a-f]{64}", name) else fetch.digest(path)
+
+
+def without(model: str) -> tuple[str, ...]:
+    """Return the parts of a model whose weights come from GGUF files."""
+    return tuple(_packed(model)[1].packed) if _base(model) != model else ()
 
 
 def _base(name: str) -> str:
@@ -217,7 +223,8 @@ def _folder(card: ModelCard) -> Path | None:
     assert card.repo_id
     if _base(card.id) not in _KNOWN:  # a folder of somebody's; what is in the list never comes from where one happens to stand
         return Path(card.repo_id)
-    return shelf.path(card) if shelf.installed(card) else _in_cache(card.repo_id)
+    parts = without(card.id)
+    return shelf.path(card, parts) if shelf.installed(card, parts) else _in_cache(card.repo_id)
 
 
 def _in_cache(repo_id: str) -> Path | None:

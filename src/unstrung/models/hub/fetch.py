@@ -22,6 +22,7 @@ from unstrung.errors import MissingWeights, UnstrungError
 Hear = Callable[[int], None]  # is told how many bytes more are done
 
 WEIGHTS = ".safetensors"
+SINGLE = (WEIGHTS, ".gguf")  # of what one file alone may be fetched
 KEPT = (WEIGHTS, ".json", ".txt", ".model", ".tiktoken", ".jinja")
 # what these hold runs when it is read
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".pdparams")
@@ -109,17 +110,21 @@ def pick(card: ModelCard, files: Iterable[File], name: str) -> list[File]:
     files = list(files)
     found = [file for file in files if file.name == name]
     if not found:
-        there = ", ".join(file.name for file in files if file.name.endswith(WEIGHTS)) or "none"
-        raise UnstrungError("no_weights", "model", f"{card.repo_id} holds no file '{name}'. Its safetensors: {there}.")
+        there = ", ".join(file.name for file in files if file.name.endswith(SINGLE)) or "none"
+        raise UnstrungError("no_weights", "model", f"{card.repo_id} holds no file '{name}'. It holds: {there}.")
     return found
+
+
+def is_weights(file: File) -> bool:
+    """Say whether a file holds weights, or says in which others they are."""
+    return file.name.endswith(WEIGHTS) or f"{WEIGHTS}.index." in PurePosixPath(file.name).name
 
 
 def _variant(file: File) -> str | None:
     """Return of which variant a file of weights is, "" the plain one; None where it is something else."""
-    name = PurePosixPath(file.name).name
-    if not name.endswith(WEIGHTS) and f"{WEIGHTS}.index." not in name:
+    if not is_weights(file):
         return None
-    found = VARIANT.fullmatch(name)
+    found = VARIANT.fullmatch(PurePosixPath(file.name).name)
     return (found["a"] or found["b"]) if found else ""
 
 

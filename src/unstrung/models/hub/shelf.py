@@ -21,7 +21,7 @@ from unstrung.card import ModelCard
 from unstrung.errors import InvalidRequest, MissingWeights, UnstrungError
 from unstrung.events import Emit, Note, Progress, ignore
 from unstrung.licenses import LICENSES, find_license
-from unstrung.models.hub.fetch import WEIGHTS, File, choose, digest, find_files, need_hub, part_of, pick, settle
+from unstrung.models.hub.fetch import SINGLE, File, choose, digest, find_files, is_weights, need_hub, part_of, pick, settle
 
 OFFLINE = ("UNSTRUNG_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
@@ -41,6 +41,7 @@ class Record:
     assent: Mapping[str, str] | None
     files: Mapping[str, Mapping[str, Any]]  # by name: size, blob (its name in the cache), sha256 where it is known
     earlier: tuple[str, ...] = field(default=())  # commits that were pulled before this one
+    without: tuple[str, ...] = field(default=())  # parts whose weights were left out, for they come from elsewhere
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,12 @@ def offline() -> bool:
     return _forbidden_by() is not None
 
 
-def pull(card: ModelCard, emit: Emit = ignore, *, revision: str = "", variant: str = "") -> Path:
+def pull(card: ModelCard, emit: Emit = ignore, *, revision: str = "", variant: str = "", without: tuple[str, ...] = ()) -> Path:
     """Fetch a card's weights and return their folder; what is here already is checked, and mended where it is not as it was.
 
-    `revision` (a commit) instead of the card's own; `variant`, as "fp16", where the repository has it. Of a card for one file of
-    a repository (hf:OWNER/NAME/FILE), that one. Raise `UnstrungError` where its licence waits for `agree`, the disk is too small,
-    or the hub does not give it.
+    `revision` (a commit) instead of the card's own; `variant`, as "fp16", where the repository has it; `without` the weights of
+    some parts. Of a card for one file of a repository (hf:OWNER/NAME/FILE), that one. Raise `UnstrungError` where its licence
+    waits for `agree`, the disk is too small, or the hub does not give it.
     """
     on_hub(card)
     if name := _forbidden_by():
@@ -76,15 +77,19 @@ def pull(card: ModelCard, emit: Emit = ignore, *, revision: str = "", variant: s
     commit, listed = find_files(card, asked)
     one = file_of(card.id)
     files = pick(card, listed, one) if one else choose(card, listed, variant)
+    files = [file for file in files if file.folder not in without or not is_weights(file)]
     folder = _folder(card)
     _check_room(card, commit, files, folder)
     before = _read(card)
-    if one and before and before.commit == commit:  # beside what came of it before
-        files = [*(file for file in listed if file.name in before.files and file.name != one), *files]
+    if before and before.commit == commit and (one or (without and before.whole)):  # beside what came of it before
+        names = {file.name for file in files}
+        files = [*(file for file in listed if file.name in before.files and file.name not in names), *files]
+        without = tuple(part for part in without if part in before.without)
     earlier = {before.commit, *before.earlier} - {commit} if before else set()
     record = Record(
         repo_id=card.repo_id or "", commit=commit, asked=asked, chosen=bool(revision), variant=variant, whole=False,
         pulled_at=_now(), license=card.license, assent=_assents().get(_assent_key(card)), earlier=tuple(sorted(earlier)),
+        without=without,
         files={file.name: {"size": file.size, "blob": file.blob} for file in files},
     )  # fmt: skip
     if not (before and before.whole and before.commit == commit and set(before.files) == set(record.files)):
@@ -99,20 +104,21 @@ def pull(card: ModelCard, emit: Emit = ignore, *, revision: str = "", variant: s
     return snapshot
 
 
-def installed(card: ModelCard) -> bool:
-    """Say whether all of a card's files are here, by their sizes; `verify` reads them."""
+def installed(card: ModelCard, without: tuple[str, ...] = ()) -> bool:
+    """Say whether all of a card's files are here, by their sizes, or all but the weights of some parts; `verify` reads them."""
     from importlib.util import find_spec
 
     if not card.repo_id or find_spec("huggingface_hub") is None or not (record := _current(card)):
         return False
-    return record.whole and all(size == record.files[name]["size"] for name, size in _sizes(card, record))
+    here = all(size == record.files[name]["size"] for name, size in _sizes(card, record))
+    return record.whole and here and set(record.without) <= set(without)
 
 
-def path(card: ModelCard) -> Path:
+def path(card: ModelCard, without: tuple[str, ...] = ()) -> Path:
     """Return the folder of a card's weights, for `from_pretrained`; raise `MissingWeights` where they are not all here."""
     on_hub(card)
     record = _current(card)
-    if not record or not installed(card):
+    if not record or not installed(card, without):
         begun = "only in part" if record else "not"
         raise MissingWeights(f"The weights of {card.id} are {begun} on this machine: unstrung models pull {card.id}")
     return _folder(card) / "snapshots" / record.commit
@@ -159,10 +165,10 @@ def fingerprint(card: ModelCard) -> tuple[str, str]:
     It is that of the lines "digest, two spaces, name", sorted by name, as sha256sum prints them; they come from what was written
     down when it was pulled, so that nothing is read.
     """
-    path(card)
     record = _current(card)
+    path(card, record.without if record else ())
     assert record
-    return record.commit, over({name: row["sha256"] for name, row in record.files.items() if name.endswith(WEIGHTS)})
+    return record.commit, over({name: row["sha256"] for name, row in record.files.items() if name.endswith(SINGLE)})
 
 
 def over(digests: Mapping[str, str]) -> str:
@@ -210,8 +216,8 @@ def repository(name: str) -> ModelCard:
     repo_id, inside = "/".join(name.removeprefix("hf:").split("/")[:2]), file_of(name)
     if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", repo_id) or "--" in repo_id or ".." in repo_id or inside == "":
         raise InvalidRequest("model", f"model is '{name}'; a repository of the hub is named as hf:OWNER/NAME.")
-    if inside and (not inside.endswith(WEIGHTS) or not re.fullmatch(r"(?:\w[\w.+-]*/)*\w[\w.+-]*", inside) or ".." in inside):
-        words = f"model is '{name}'; one file of a repository is named as hf:OWNER/NAME/FILE{WEIGHTS}."
+    if inside and (not inside.endswith(SINGLE) or not re.fullmatch(r"(?:\w[\w.+-]*/)*\w[\w.+-]*", inside) or ".." in inside):
+        words = f"model is '{name}'; one file of a repository is named as hf:OWNER/NAME/FILE{' or '.join(SINGLE)}."
         raise InvalidRequest("model", words)
     return ModelCard(id=name, family="hub", summary="Somebody's repository.", tasks=(), license="see-card", repo_id=repo_id)
 
@@ -308,7 +314,8 @@ def _read(card: ModelCard) -> Record | None:
         return None
     try:
         data = _read_json(place)
-        return Record(**{**data, "earlier": tuple(data["earlier"])})
+        lists = {name: tuple(data.get(name, ())) for name in ("earlier", "without")}
+        return Record(**{**data, **lists})
     except (TypeError, KeyError):
         words = (
             f"{place} says what was pulled of {card.repo_id}, and can't be read: delete it, then: unstrung models pull {card.id}"
