@@ -16,7 +16,7 @@ import pytest
 
 from unstrung.errors import NotEnoughMemory
 from unstrung.media.clip import Clip
-from unstrung.models.hub import _KNOWN, card_of
+from unstrung.models.hub import _KNOWN, card_of, fits
 from unstrung.models.hub.families import FAMILIES, Family, Weights
 from unstrung.models.hub.memory import (
     COSTS,
@@ -32,7 +32,7 @@ from unstrung.models.hub.memory import (
     plans,
     step_down,
 )
-from unstrung.request import Condition, Request, resolve
+from unstrung.request import Condition, Request, fill, resolve
 
 ROWS = [(weights, family) for family in FAMILIES for weights in family.weights]
 NAMES = [weights.id for weights, _ in ROWS]
@@ -47,6 +47,19 @@ def frames_of(weights: Weights, family: Family) -> int:
 def find(model: str) -> tuple[Weights, Family]:
     family, weights = _KNOWN[model]
     return weights, family
+
+
+def test_the_list_says_what_fits() -> None:
+    small, large = Machine(8 * GB, 32 * GB, 500 * GB, "a small one"), Machine(80 * GB, 200 * GB, 500 * GB, "H100")
+    none = Machine(None, 16 * GB, 500 * GB)
+    cards = {weights.id: card_of(family, weights) for weights, family in ROWS}
+    said = {id: (fits(card, none), fits(card, small), fits(card, large)) for id, card in cards.items()}
+    assert {there for _, _, there in said.values()} == {"yes"} and {there for there, _, _ in said.values()} == {"no", "slowly"}
+    assert said["wan2.2"][:2] == ("no", "no") and said["cogvideox-2b"][1] == "yes"
+    for weights, family in ROWS:  # as the plans say
+        asked = fill(Request("a fox", model=weights.id), cards[weights.id]).run
+        rows = forecast(weights, family, asked, machine=small)
+        assert (said[weights.id][1] == "no") == all(row["why"] for row in rows), weights.id
 
 
 @pytest.mark.parametrize(("weights", "family"), ROWS, ids=NAMES)

@@ -278,8 +278,8 @@ def test_pull_list_path_verify_and_rm(machine: Machine, hub: Hub) -> None:
 
     assert (row := machine.listed()["tiny"])["installed"] is True and row["size_on_disk"] == HELD
     printed = machine.run("list").stdout
-    assert re.search(r"^tiny +installed +\d+\.\d kB +Apache-2.0 +text-to-video, image-to-video +A model", printed, re.M)
-    assert re.search(r"^terms +available +- +CogVideoX ", printed, re.M)
+    assert re.search(r"^tiny +installed +fits +\d+\.\d kB +Apache-2.0 +text-to-video, image-to-video +A m", printed, re.M)
+    assert re.search(r"^terms +available +fits +- +CogVideoX ", printed, re.M)
     assert max(map(len, printed.splitlines())) <= 120
     only = {line.split()[0] for line in machine.run("list", "--installed").stdout.splitlines()}
     assert only >= {"tiny", "nano", "echo"} and "terms" not in only

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from unstrung.card import ModelCard
+    from unstrung.models.hub.memory import Machine
 
 models_app = typer.Typer(no_args_is_help=True, help="See which models there are; fetch, check and remove their weights.")
 Name = Annotated[str, typer.Argument(help="Its name; see 'unstrung models list'.")]
 WIDTH, TASKS = 120, 30  # characters of a line, and of what a model does in it, at most
+FITS = {"yes": "fits", "slowly": "slow", "no": "too large"}
 
 
 @models_app.command("list")
@@ -27,18 +29,20 @@ def models_list(
     installed: Annotated[bool, typer.Option("--installed", help="Only those that can make a film now.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List the models: which are here, what they do, the room they take, their licence."""
+    """List the models: which are here, whether they fit this machine, the room they take, their licence, what they do."""
+    from unstrung.models.hub import memory
     from unstrung.models.hub.shelf import in_bytes
     from unstrung.plugins import cards
 
-    rows = [{**card.to_dict(), **_here(card, module)} for card, module in cards().values()]
+    machine = memory.look()
+    rows = [{**card.to_dict(), **_here(card, module, machine)} for card, module in cards().values()]
     rows = [row for row in rows if row["installed"] or not installed]
     if as_json:
         return print_json(rows)
     sizes = [in_bytes(row["size_on_disk"]) if row["size_on_disk"] else "-" for row in rows]
     tasks = [_short(", ".join(row["tasks"]), TASKS) for row in rows]
     cells = zip(rows, sizes, tasks, strict=True)
-    table = [(row["id"], _state(row), size, row["license"], does) for row, size, does in cells]
+    table = [(row["id"], _state(row), FITS[row["fits"]], size, row["license"], does) for row, size, does in cells]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line, row in zip(table, rows, strict=True):
         words = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
@@ -49,11 +53,12 @@ def models_list(
 def models_show(model: Name, as_json: Json = False) -> None:
     """Say what a model can do, costs and allows."""
     from unstrung.licenses import LICENSES, find_license
+    from unstrung.models.hub import memory
     from unstrung.models.hub.shelf import in_bytes
     from unstrung.plugins import find_card
 
     card, module = find_card(model)
-    row, terms = _here(card, module), find_license(card.license)
+    row, terms = _here(card, module, memory.look()), find_license(card.license)
     if as_json:
         return print_json({**card.to_dict(), **row, "terms": terms.to_dict()})
     low, high = card.limits.min_seconds, card.limits.max_seconds
@@ -67,6 +72,7 @@ def models_show(model: Name, as_json: Json = False) -> None:
             print(f"preset    {name}: {', '.join(_changed(changes))}")
     if card.repo_id:
         print(f"weights   {card.repo_id}, {_state({**card.to_dict(), **row})}, {in_bytes(row['size_on_disk'])} here")
+    print(f"here      {FITS[row['fits']]}" + (f"; how: unstrung doctor --model {card.id}" if hasattr(module, "fits") else ""))
     for name, option in card.options.items():
         print(f"option    {name} = {option.default}: {option.help}")
     if card.repo_id or card.license in LICENSES:  # of a model that runs elsewhere nobody here knows the terms
@@ -190,18 +196,19 @@ def _ask(card: ModelCard, yes: bool) -> None:
     shelf.agree(card)
 
 
-def _here(card: ModelCard, module: ModuleType) -> dict[str, Any]:
-    """Say whether a model is on this machine, and how many bytes its weights take."""
+def _here(card: ModelCard, module: ModuleType, machine: Machine) -> dict[str, Any]:
+    """Say whether a model is on this machine, whether it fits, and how many bytes its weights take."""
     from unstrung.models.hub import shelf
     from unstrung.plugins import check_installed
 
+    fits = module.fits(card, machine) if hasattr(module, "fits") else "yes"
     if card.repo_id:
-        return {"installed": shelf.installed(card), "size_on_disk": shelf.size(card)}
+        return {"installed": shelf.installed(card), "fits": fits, "size_on_disk": shelf.size(card)}
     try:
         check_installed(card, module)
     except MissingWeights:
-        return {"installed": False, "size_on_disk": 0}
-    return {"installed": True, "size_on_disk": 0}
+        return {"installed": False, "fits": fits, "size_on_disk": 0}
+    return {"installed": True, "fits": fits, "size_on_disk": 0}
 
 
 def _state(row: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from unstrung.models.hub.families import DRAFT_STEPS, DRAFTS, FAMILIES, MAGCACHE
 
 if TYPE_CHECKING:
     from unstrung.models.hub.adapter import HubModel
+    from unstrung.models.hub.memory import Machine
     from unstrung.request import Request
 
 DEVICES = (None, "cpu", "cuda", "mps")
@@ -101,6 +102,17 @@ def forecast(card: ModelCard, request: Request, device: str | None = None) -> li
 
     family, weights = _row(card)
     return memory.forecast(weights, family, request, device)
+
+
+def fits(card: ModelCard, machine: Machine) -> str:
+    """Return whether a film of a model's own size fits a machine: "yes", "slowly" (by the CPU, or from the disk), or "no"."""
+    from unstrung.models.hub import memory
+
+    family, weights = _row(card)
+    found = memory.own_plans(weights, family, machine)
+    if not found:
+        return "no"
+    return "slowly" if machine.vram is None or found[0].name == "disk" else "yes"
 
 
 def variant(card: ModelCard) -> str:

@@ -326,7 +326,12 @@ def _frames(family: Family, wanted: int) -> int:
 def fitting_model(machine: Machine) -> Weights | None:
     """Return the smallest model that fits at its own size and length."""
     rows = sorted(((w, f) for f in FAMILIES for w in f.weights), key=lambda row: sum(row[0].billions.values()))
-    return next((w for w, f in rows if plans(w, f, *w.size, _frames(f, round(w.seconds * w.fps)), machine)), None)
+    return next((w for w, f in rows if own_plans(w, f, machine)), None)
+
+
+def own_plans(weights: Weights, family: Family, machine: Machine) -> list[Plan]:
+    """Return the plans that fit a machine for a model's own size and length, the fastest first."""
+    return plans(weights, family, *weights.size, _frames(family, round(weights.seconds * weights.fps)), machine)
 
 
 def step_down(plan: Plan, fitting: list[Plan]) -> Plan | None:
