@@ -11,6 +11,7 @@ import json
 import logging
 import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import diffusers
@@ -33,6 +34,7 @@ VAES: dict[str, tuple[str, dict[str, Any], torch.dtype, tuple[int, int, int], tu
     "hunyuan-video": ("AutoencoderKLHunyuanVideo15", {}, HALF, (32, 4, 16), (), (13, 29)),
     "ltx-2": ("AutoencoderKLLTX2Video", {}, HALF, (128, 8, 32), (None,), (9, 25)),
 }
+HELIOS_HISTORY = {"short": 2, "mid": 2, "long": 16}
 SIDE = 512
 
 
@@ -104,6 +106,17 @@ def transformers() -> dict[str, float]:
     n = 40 * 22 * 31
     each = torch.zeros(1, n, dtype=torch.long, device="meta")
     count("wan-5b", 3072, n, 1, lambda: five(empty(1, 48, 31, 44, 80), each, words, return_dict=False))
+    history = {"indices_hidden_states": torch.zeros(1, 9, dtype=torch.long, device="meta")}
+    for kind, kept in HELIOS_HISTORY.items():
+        history[f"latents_history_{kind}"] = empty(1, 16, kept, 48, 80)
+        history[f"indices_latents_history_{kind}"] = torch.zeros(1, kept, dtype=torch.long, device="meta")
+    helios = made("HeliosTransformer3DModel", num_layers=2)
+    n = 40 * 24 * 23 // 2  # nine latents, and those before them as two and a half
+    count("helios", 5120, n, 1, lambda: helios(empty(1, 16, 9, 48, 80), step, words, **history, return_dict=False))
+    sky = made("SkyReelsV2Transformer3DModel", num_layers=2, num_attention_heads=40, ffn_dim=13824, inject_sample_info=True)
+    n, each = 52 * 30 * 25, torch.zeros(1, 25, dtype=torch.long, device="meta")
+    forced = {"enable_diffusion_forcing": True, "fps": [1]}
+    count("skyreels-v2-df", 5120, n, 1, lambda: sky(empty(1, 16, 25, 60, 104), each, words, **forced, return_dict=False))
     ltx = made("LTXVideoTransformer3DModel", num_layers=2, attention_head_dim=128, cross_attention_dim=4096)
     n = 38 * 22 * 16
     times, mask = torch.zeros(2, n, dtype=torch.long, device="meta"), torch.zeros(2, 128, dtype=torch.bool, device="meta")
@@ -130,6 +143,7 @@ def vaes() -> dict[str, dict[str, int]]:
 def main() -> None:
     logging.disable(logging.WARNING)
     torch.nn.functional.scaled_dot_product_attention = lambda query, *_, **__: torch.empty_like(query)
+    torch.autocast = lambda *_, **__: nullcontext()  # type: ignore[assignment, misc]  # it knows of no tensors without data
     about = {"torch": torch.__version__, "diffusers": diffusers.__version__}
     print(json.dumps({**about, "state": transformers(), "decode": vaes()}))
 

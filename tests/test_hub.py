@@ -57,7 +57,12 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     ramp = np.linspace(0, 255, 9).astype(np.uint8)
     frames = np.broadcast_to(ramp[:, None, None, None], (9, 64, 64, 3)).copy()
     write_clip(Clip(frames, 24), folder / "video.mp4")
-    return {**found, "video": str(folder / "video.mp4")}
+    write_clip(Clip(np.repeat(frames, 5, axis=0)[:40], 24), folder / "longer.mp4")
+    return {**found, "video": str(folder / "video.mp4"), "longer": str(folder / "longer.mp4")}
+
+
+# models that give what comes after a film, and which film that is: Helios needs 33 frames
+GOING_ON = {"helios": "longer", "helios-distilled": "longer", "helios-mid": "longer", "skyreels-v2-df": "video"}
 
 
 def given(task: str, files: dict[str, str]) -> tuple[Condition, ...]:
@@ -73,7 +78,10 @@ def given(task: str, files: dict[str, str]) -> tuple[Condition, ...]:
 def asked(model: str, task: str = TEXT, files: dict[str, str] | None = None, **more: Any) -> Request:
     card = KNOWN[model]
     frames = (2 if card.frame_stride < 32 else 1) * card.frame_stride + card.frame_offset
-    size = 64 if card.size_multiple <= 32 else card.size_multiple
+    if files and task == EXTEND and card.id in GOING_ON:
+        frames += card.frame_stride  # more than it is given
+        files = {**files, "video": files[GOING_ON[card.id]]}
+    size = card.limits.min_side
     request = Request(WORDS, model=model, width=size, height=size, num_frames=frames, num_inference_steps=3, seed=7)
     return replace(request, conditions=given(task, files or {}) if task != TEXT else (), **more)
 
@@ -89,14 +97,14 @@ def test_every_family_makes_films_of_every_task(
     again, _ = engine.generate(request, model=opened)
     other, _ = engine.generate(replace(request, seed=8), model=opened)
     opened.close()
-    assert (clip.width, clip.height, clip.num_frames, clip.fps) == (64, 64, request.num_frames, card.fps)
+    assert (clip.width, clip.height, clip.num_frames, clip.fps) == (request.width, request.height, request.num_frames, card.fps)
     assert clip.sha256() == again.sha256() != other.sha256()
     steps = [event for event in events if isinstance(event, Progress) and event.stage == "sample"]
     assert steps[-1].done == steps[-1].total >= (2 if task == VIDEO else 3)
     file = tmp_path / "film.mp4"
     write_clip(clip, file, recipe=recipe)
     kept, made = read_recipe(file), read_clip(file)
-    assert (made.num_frames, made.fps, made.width) == (request.num_frames, card.fps, 64)
+    assert (made.num_frames, made.fps, made.width) == (request.num_frames, card.fps, request.width)
     assert {"vae/diffusion_pytorch_model.safetensors", "transformer/diffusion_pytorch_model.safetensors"} <= set(
         kept.model["files"]
     )
@@ -217,11 +225,17 @@ def test_a_folder_is_a_model_matched_by_its_pipelines_class(hub: Path, tmp_path:
         ("mochi-1", {"conditions": (Condition("a.png"),)}, r"mochi-1 does no image-to-video; it does: text-to-video\. These do: .*wan2"),
         ("wan2.1-i2v-480p", {}, "does no text-to-video; it does: image-to-video"),
         ("wan2.1-1.3b", {"conditions": (Condition("a.png"), Condition("b.png", 4))}, "does no keyframes"),
-        ("wan2.1-i2v-480p", {"conditions": "{image} twice"}, "takes one picture or film for this, and was given 2"),
-        ("wan2.1-1.3b", {"conditions": "{video} kept"}, r"strength is 0\.9; of 3 steps that leaves none"),
+        ("wan2.1-i2v-480p", {"conditions": 2 * (Condition("one"),)}, "takes one picture or film for this, and was given 2"),
+        ("wan2.1-1.3b", {"conditions": (Condition("video", kind="video", strength=0.9),)}, r"strength is 0\.9; of 3 steps that leaves none"),
         ("wan2.1-1.3b", {"fps": 24, "num_frames": None}, "fps is 24; it must be from 16 to 16"),
         ("cogvideox-2b", {"seconds": 9.0, "num_frames": None}, r"seconds is 9 s; it must be from 0 to 6\.125 s"),
-        ("ltx-video-0.9.5", {"conditions": (Condition("{video}", kind="video"),), "num_frames": 9}, "has 9 frames, .* is to have 9: ask for more seconds"),
+        ("ltx-video-0.9.5", {"conditions": (Condition("video", kind="video"),), "num_frames": 9}, "has 9 frames, .* is to have 9: ask for more seconds"),
+        ("helios", {"conditions": (Condition("video", kind="video"),), "num_frames": 65}, r"has 9 frames; helios goes on from 33 at the least, 1\.4 s"),
+        ("helios", {"conditions": (Condition("video", kind="video", strength=0.5),)}, r"helios does no video-to-video; it does: .*video-extension\. These do: .*wan2\.1-1\.3b"),
+        ("skyreels-v2-df", {"conditions": (Condition("video", 3, kind="video"),), "num_frames": 33}, "frame_index is 3; skyreels-v2-df goes on from the end of a film: leave it at 0"),
+        ("skyreels-v2-df", {"conditions": (Condition("one"), Condition("two", -1)), "num_frames": 101}, "num_frames is 101; skyreels-v2-df draws at most 97 between two pictures: ask for 4.04 seconds"),
+        ("helios-distilled", {"num_inference_steps": 2}, "num_inference_steps is 2; helios-distilled draws at 3 sizes, and takes a step at each: --steps 3"),
+        ("helios-distilled", {"width": 64}, "width is 64 pixels; it must be from 128"),
         ("wan2.1-1.3b", {"sampler": "heun"}, "has: unipc, euler"),
         ("wan2.1-1.3b", {"options": {"preset": "quick"}}, "allows: standard, draft, final"),
         ("ltx-video", {"prompt": "fox " * 300}, r"The prompt has 300 words; ltx-video reads the first \d+: shorten it"),
@@ -230,13 +244,9 @@ def test_a_folder_is_a_model_matched_by_its_pipelines_class(hub: Path, tmp_path:
 def test_what_a_model_can_not_do_is_refused(
     hub: Path, pictures: dict[str, str], model: str, change: dict[str, Any], words: str
 ) -> None:
-    if "{image}" in str(change):
-        change = {"conditions": 2 * given(IMAGE, pictures)}
-    if "{video}" in str(change):
-        kept = (Condition(pictures["video"], kind="video", strength=0.9),)
-        change = {**change, "conditions": kept if "kept" in str(change) else given(EXTEND, pictures)}
+    conditions = tuple(replace(one, source=pictures.get(one.source, one.source)) for one in change.get("conditions", ()))
     with pytest.raises(InvalidRequest, match=words):
-        engine.generate(replace(asked(model), **change))
+        engine.generate(replace(asked(model), **{**change, "conditions": conditions}))
 
 
 def test_the_last_picture_is_the_last_frame_where_one_more_is_drawn(hub: Path, pictures: dict[str, str]) -> None:
@@ -247,6 +257,51 @@ def test_the_last_picture_is_the_last_frame_where_one_more_is_drawn(hub: Path, p
     assert (whole.num_frames, shorter.num_frames) == (9, 8)
     assert np.array_equal(shorter.frames[[0, -1]], whole.frames[[0, -1]])
     assert engine.remake(recipe)[2]
+
+
+def going_on(model: str, film: Clip, num_frames: int, hear: Any = lambda event: None, opened: Any = None) -> Clip:
+    request = replace(asked(model, num_frames=num_frames), conditions=(Condition("film", kind="video"),))
+    return engine.generate(request, hear, model=opened, open_source=lambda _: film)[0]
+
+
+def noisy(num_frames: int, side: int = 64) -> Clip:
+    frames = np.random.default_rng(1).integers(0, 256, (num_frames, 8, 8, 3), np.uint8)
+    return Clip(frames.repeat(side // 8, axis=1).repeat(side // 8, axis=2), 24)
+
+
+@pytest.mark.parametrize(
+    ("model", "known", "num_frames"),
+    [("skyreels-v2-df", known, n) for known, n in ((1, 5), (2, 9), (16, 25), (17, 19), (30, 41), (100, 240))]
+    + [("helios", 33, 65), ("helios", 40, 120), ("helios", 120, 161), ("helios-distilled", 34, 50)],
+)
+def test_a_film_that_goes_on_begins_with_all_that_was_given(model: str, known: int, num_frames: int, hub: Path) -> None:
+    film = noisy(known, KNOWN[model].limits.min_side)
+    clip = going_on(model, film, num_frames)
+    assert clip.num_frames == num_frames and np.array_equal(clip.frames[:known], film.frames)
+    after = clip.frames[known:].astype(int)
+    assert np.ptp(after) > 2 and not np.array_equal(after[0], film.frames[-1])
+
+
+def test_what_follows_a_film_is_what_the_pipeline_draws_after_it(hub: Path) -> None:
+    opened: Any = engine.open_model("skyreels-v2-df")
+    film = noisy(22)
+    clip = going_on("skyreels-v2-df", film, 35, opened=opened)  # 37 are drawn: 17 of the film's again, and 16 new
+    pipe = opened._pipes.get("SkyReelsV2DiffusionForcingVideoToVideoPipeline")
+    torch.manual_seed(7)
+    out = pipe(
+        video=[Image.fromarray(frame) for frame in film.frames], prompt=WORDS, negative_prompt="", width=64, height=64,
+        num_frames=33, num_inference_steps=3, guidance_scale=6.0, overlap_history=17, addnoise_condition=20,
+        base_num_frames=121, generator=torch.Generator("cpu").manual_seed(7), output_type="np",
+    )  # fmt: skip
+    by_hand = (out.frames[0] * 255).round().astype(np.uint8)
+    assert len(by_hand) == 22 + 33 and np.array_equal(by_hand[22 + 17 :][:13], clip.frames[22:])
+
+
+def test_previews_count_the_steps_of_all_pieces(hub: Path) -> None:
+    seen: list[Event] = []
+    request = replace(asked("helios", num_frames=65), num_inference_steps=7)
+    engine.generate(request, seen.append)
+    assert [event.step for event in seen if isinstance(event, Preview)] == [3, 6, 9, 12]
 
 
 def test_a_model_of_one_size_says_so() -> None:
@@ -325,15 +380,15 @@ def killed(*_: Any) -> None:
     raise Killed
 
 
-WHOLE = [model for model in tiny.MAKERS if not _KNOWN[model][0].pieces]
+WHOLE = [(model, KNOWN[model].tasks[0]) for model in tiny.MAKERS if not _KNOWN[model][0].pieces]
 
 
-@pytest.mark.parametrize("model", WHOLE)
+@pytest.mark.parametrize(("model", "task"), [*WHOLE, ("skyreels-v2-df", EXTEND)])
 def test_what_was_sampled_is_decoded_by_whoever_goes_on(
-    model: str, hub: Path, pictures: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: str, task: str, hub: Path, pictures: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UNSTRUNG_DATA", str(tmp_path))
-    request = asked(model, KNOWN[model].tasks[0], pictures)
+    request = asked(model, task, pictures)
     opened: Any = engine.open_model(model)
     plain, _ = engine.generate(request, model=opened)
     kept = tmp_path / "latents"

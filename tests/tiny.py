@@ -201,15 +201,19 @@ def skyreels(folder: Path, *, forcing: bool = False, image: bool = False) -> Any
     return made(**parts)
 
 
-def helios(folder: Path) -> Any:
+def helios(folder: Path, *, sizes: int = 1, distilled: bool = False) -> Any:
     torch.manual_seed(0)
     transformer = diffusers.HeliosTransformer3DModel(
         patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=16, out_channels=16, text_dim=32,
         freq_dim=256, ffn_dim=32, num_layers=2, rope_dim=(4, 4, 4), has_multi_term_memory_patch=True,
     )  # fmt: skip
-    scheduler = diffusers.HeliosScheduler(stage_range=[0, 1], stages=1, use_dynamic_shifting=True)
-    return diffusers.HeliosPipeline(
-        tokenizer=t5_tokenizer(folder), text_encoder=umt5(), vae=_wan_vae(16), scheduler=scheduler, transformer=transformer.eval()
+    parts = {"tokenizer": t5_tokenizer(folder), "text_encoder": umt5(), "vae": _wan_vae(16), "transformer": transformer.eval()}
+    if sizes == 1:
+        scheduler = diffusers.HeliosScheduler(stage_range=[0, 1], stages=1, use_dynamic_shifting=True)
+        return diffusers.HeliosPipeline(scheduler=scheduler, **parts)
+    made = diffusers.HeliosDMDScheduler if distilled else diffusers.HeliosScheduler
+    return diffusers.HeliosPyramidPipeline(
+        scheduler=made(stages=sizes, use_dynamic_shifting=True), is_distilled=distilled, is_cfg_zero_star=not distilled, **parts
     )
 
 
@@ -371,7 +375,8 @@ MAKERS: dict[str, Maker] = {
     "wan2.2-i2v": lambda folder: wan_experts(folder, image=True), "wan2.2-5b": wan_5b, "wan2.1-vace-1.3b": wan_vace,
     "hunyuan-video-1.5": hunyuan15, "hunyuan-video-1.5-i2v": lambda folder: hunyuan15(folder, image=True), "ltx-2": ltx2,
     "sana-video": sana, "kandinsky-5-lite": kandinsky5, "kandinsky-5-pro-i2v": lambda folder: kandinsky5(folder, image=True),
-    "helios": helios, "skyreels-v2": skyreels, "skyreels-v2-i2v": lambda folder: skyreels(folder, image=True),
+    "helios": helios, "helios-distilled": lambda folder: helios(folder, sizes=3, distilled=True),
+    "helios-mid": lambda folder: helios(folder, sizes=3), "skyreels-v2": skyreels, "skyreels-v2-i2v": lambda folder: skyreels(folder, image=True),
     "skyreels-v2-df": lambda folder: skyreels(folder, forcing=True),
 }  # fmt: skip
 

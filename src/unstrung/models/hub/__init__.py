@@ -43,7 +43,7 @@ def card_of(family: Family, weights: Weights) -> ModelCard:
         },
         presets={"draft": _draft(weights), "final": {}},
         limits=Limits(
-            min_side=MIN_SIDE, max_side=MAX_SIDE, max_seconds=weights.max_frames / weights.fps,
+            min_side=max(MIN_SIDE, 2 * family.size_multiple), max_side=MAX_SIDE, max_seconds=weights.max_frames / weights.fps,
             min_fps=1 if family.fps else weights.fps, max_fps=60 if family.fps else weights.fps,
         ),
         options=options, samplers=tuple(family.samplers), loras=family.loras,

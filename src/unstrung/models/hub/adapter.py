@@ -21,7 +21,7 @@ from unstrung.media.clip import Clip, Frames
 from unstrung.models.device import why_not_compiled
 from unstrung.models.hub import caches, preview
 from unstrung.models.hub.families import Family, Way, Weights
-from unstrung.models.hub.given import RULES
+from unstrung.models.hub.given import GO_ON, RULES, joined
 from unstrung.models.hub.kept import Kept
 from unstrung.models.hub.pipes import Pipes
 from unstrung.request import Request, tasks_of
@@ -41,7 +41,7 @@ class HubModel:
 
     def generate(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
         """Make the clip of a resolved request; where memory ends in the middle, once more under a smaller plan."""
-        self._check_size(request)
+        self._check_row(request)
         plan = self._pipes.plan_for(request)
         self._check_cache(request)
         if request.options["compile"] and (why := why_not_compiled(self._pipes.device)):
@@ -93,11 +93,14 @@ class HubModel:
             raise
         kept.drop()
         self._guessed = kept.guessed
+        frames = _uint8(frames)
+        if way.takes in GO_ON:
+            frames = joined(given[request.conditions[0].source], frames, arguments)
         frames = frames[: request.num_frames]
         if way.takes == "first_last":  # both as they were given: where one frame too many is drawn, one in the middle goes
             count = max(condition.frame_index for condition in request.conditions) + 1
             frames = frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
-        clip = Clip(_uint8(frames), request.fps).cover(request.width, request.height)
+        clip = Clip(frames, request.fps).cover(request.width, request.height)
         return clip if sound is None else _with_sound(clip, sound[0], pipe.vocoder.config.output_sampling_rate)
 
     def _sampled(self, pipe: Any, request: Request, arguments: Mapping[str, Any], report: _Report, kept: Kept) -> Any:
@@ -112,14 +115,16 @@ class HubModel:
 
     def arguments(self, pipe: Any, request: Request) -> dict[str, Any]:
         """Return what a pipeline is called with, beside what is given and what tells of its progress."""
-        family, weights = self._family, self._weights
-        assert request.seed is not None
+        family, weights, way = self._family, self._weights, self._way(request)
+        assert request.seed is not None and request.num_inference_steps
         pipe.scheduler = self._pipes.scheduler(request.sampler)
         arguments: dict[str, Any] = {
             "prompt": request.prompt, "negative_prompt": request.negative_prompt, "width": request.width,
             "height": request.height, "num_frames": request.num_frames, "frames": request.num_frames,
             "num_inference_steps": request.num_inference_steps, "max_sequence_length": family.text_tokens,
-            "generator": torch.Generator("cpu").manual_seed(request.seed), "output_type": "np",
+            "pyramid_num_inference_steps_list": _shares(request.num_inference_steps, way.sizes),
+            "generator": torch.Generator(self._pipes.device if way.there else "cpu").manual_seed(request.seed),
+            "output_type": "np",
             **family.arguments, **weights.arguments, **{name: request.options[name] for name in weights.options},
         }  # fmt: skip
         if weights.schedule and request.num_inference_steps == weights.steps:
@@ -134,7 +139,16 @@ class HubModel:
         taken = inspect.signature(pipe.__call__).parameters
         return {name: value for name, value in arguments.items() if name in taken}
 
-    def _check_size(self, request: Request) -> None:
+    def _check_row(self, request: Request) -> None:
+        """Raise `InvalidRequest` for what a model of this row can't do, before anything is loaded."""
+        way = self._way(request)
+        assert request.num_frames and request.num_inference_steps
+        if way.most and request.num_frames > way.most:
+            words = f"num_frames is {request.num_frames}; {self.card.id} draws at most {way.most} between two pictures"
+            raise InvalidRequest("num_frames", f"{words}: ask for {way.most / self.card.fps:.3g} seconds or fewer.")
+        if request.num_inference_steps < way.sizes:
+            words = f"num_inference_steps is {request.num_inference_steps}; {self.card.id} draws at {way.sizes} sizes"
+            raise InvalidRequest("num_inference_steps", f"{words}, and takes a step at each: --steps {way.sizes} or more.")
         if self._weights.fixed and (request.width, request.height) != self._weights.size:
             width, height = self._weights.size
             words = (
@@ -181,6 +195,11 @@ def _tokens(pipe: Any, words: list[str]) -> list[int]:
     return found
 
 
+def _shares(steps: int, sizes: int) -> list[int]:
+    """Return how many of all steps are made at each size, the smallest first: what can't be divided goes to the smaller ones."""
+    return [steps // sizes + (i < steps % sizes) for i in range(sizes)]
+
+
 def _uint8(frames: Any) -> Frames:
     """Return a pipeline's frames (t h w c) in 0..1 as bytes, as diffusers itself rounds them."""
     bytes_: Frames = (np.asarray(frames) * 255).round().astype(np.uint8)
@@ -220,7 +239,7 @@ class _Report:
     ) -> None:  # fmt: skip
         self._pipes, self._pipe, self._family, self._colours = pipes, pipe, family, colours
         self._request, self._emit, self._kept = request, emit, kept
-        self._total, self._done, self._begun = 0, 0, False
+        self._total, self._done, self._steps, self._begun = 0, 0, 0, False
         self._before: Tensor | None = None
 
     def bar(self, iterable: Any = None, total: int | None = None) -> _Bar:
@@ -239,8 +258,9 @@ class _Report:
     def step(self, pipe: Any, i: int, timestep: Any, kept: dict[str, Any]) -> dict[str, Any]:
         """Hear of the end of a step, with its latents."""
         latents = kept.get("latents")
-        before, self._before = self._before, latents
-        if latents is None or before is None or before.shape != latents.shape or (i + 1) % PREVIEW_EVERY:
+        before, self._before = self._before, None if latents is None else latents.clone()  # some are written over in place
+        self._steps += 1  # while `i` begins anew with each piece of a film, and with each size of it
+        if latents is None or before is None or not i or before.shape != latents.shape or self._steps % PREVIEW_EVERY:
             return {}
         known = preview.levels(pipe.scheduler)
         if i + 1 < len(known) - 1 and (clean := preview.foreseen(before, latents, (known[i], known[i + 1]))) is not None:
@@ -248,7 +268,7 @@ class _Report:
             assert asked.num_frames and asked.height and asked.width
             shown = preview.unpacked(clean, self._family, asked.num_frames, asked.height, asked.width)
             if shown is not None:
-                self._emit(Preview(preview.enlarged(self._colours.frames(shown), PREVIEW_SIDE), i + 1))
+                self._emit(Preview(preview.enlarged(self._colours.frames(shown), PREVIEW_SIDE), self._steps))
         return {}
 
     def stepping(self, step: Callable[..., Any]) -> Callable[..., Any]:

@@ -41,6 +41,9 @@ class Way:
     takes: str = "nothing"
     sized: bool = True  # False where the pipeline draws at a size of its own
     cached: bool = True  # False where the pipeline does not say which of its calls are with the prompt: no cache can tell
+    there: bool = False  # True where the pipeline draws noise on the device itself, by a generator of that device alone
+    sizes: int = 1  # at which it draws, one after the other: each gets its share of the steps
+    most: int | None = None  # frames that it can draw, where the model can draw more in other ways
 
 
 class Packed(NamedTuple):
@@ -418,17 +421,47 @@ KANDINSKY = Family(
     ),
 )  # fmt: skip
 
+# it draws 33 frames at a time, and gives 4n + 1 of all
+_HELIOS: Mapping[str, Any] = {
+    "frame_stride": 32, "frame_offset": 1, "latent": (16, 4, 8), "patch": (1, 2), "layout": "bcthw", "text_tokens": 512,
+    "float32": ("vae",), "samplers": {}, "pieces": True,
+}  # fmt: skip
+_HELIOS_PARTS: Mapping[str, float] = {"transformer": 14.3, "text_encoder": UMT5_XXL, "vae": 0.13}
 HELIOS = Family(
     "helios",
-    ways={TEXT: Way("HeliosPipeline"), IMAGE: Way("HeliosPipeline", "image")},
-    # it draws 33 frames at a time, and gives 4n + 1 of all
-    size_multiple=16, frame_stride=32, frame_offset=1, latent=(16, 4, 8), patch=(1, 2), layout="bcthw", text_tokens=512,
-    float32=("vae",), samplers={}, pieces=True,
+    ways={
+        TEXT: Way("HeliosPipeline"),
+        IMAGE: Way("HeliosPipeline", "image", there=True),
+        EXTEND: Way("HeliosPipeline", "follows", there=True),
+    },
+    size_multiple=16, **_HELIOS,
     weights=(
         Weights(
             "helios", "BestWishYsh/Helios-Base", "see-card", "A minute and more, piece by piece.",
-            (TEXT, IMAGE), {"transformer": 14.3, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
+            (TEXT, IMAGE, EXTEND), _HELIOS_PARTS, 5120,
             size=(640, 384), fps=24, seconds=5.0, max_frames=1440, steps=50, guidance=5.0, draft_steps=20,
+        ),
+    ),
+)  # fmt: skip
+HELIOS_PYRAMID = Family(
+    "helios-pyramid",
+    ways={
+        TEXT: Way("HeliosPyramidPipeline", sizes=3),
+        IMAGE: Way("HeliosPyramidPipeline", "image", there=True, sizes=3),
+        EXTEND: Way("HeliosPyramidPipeline", "follows", there=True, sizes=3),
+    },
+    size_multiple=64, **_HELIOS,  # a quarter of the latents' side is to be whole tokens
+    weights=(
+        Weights(
+            "helios-distilled", "BestWishYsh/Helios-Distilled", "see-card", "The same in six steps, two at each of three sizes.",
+            (TEXT, IMAGE, EXTEND), _HELIOS_PARTS, 5120,
+            size=(640, 384), fps=24, seconds=5.0, max_frames=1440, steps=6, guidance=1.0, draft_steps=6,
+            arguments={"is_amplify_first_chunk": True},  # twice as many for the first piece, on which all others stand
+        ),
+        Weights(
+            "helios-mid", "BestWishYsh/Helios-Mid", "see-card", "Between the two: undistilled, at three sizes.",
+            (TEXT, IMAGE, EXTEND), _HELIOS_PARTS, 5120,
+            size=(640, 384), fps=24, seconds=5.0, max_frames=1440, steps=60, guidance=5.0, draft_steps=30,
         ),
     ),
 )  # fmt: skip
@@ -461,17 +494,25 @@ SKYREELS = Family(
 )  # fmt: skip
 SKYREELS_FORCING = Family(
     "skyreels-v2-df",
-    ways={TEXT: Way("SkyReelsV2DiffusionForcingPipeline"), IMAGE: Way("SkyReelsV2DiffusionForcingImageToVideoPipeline", "image")},
+    ways={
+        TEXT: Way("SkyReelsV2DiffusionForcingPipeline"),
+        IMAGE: Way("SkyReelsV2DiffusionForcingImageToVideoPipeline", "image"),
+        # of one piece alone, of 97 frames or more: where there are several, diffusers counts the last picture wrong
+        FIRST_LAST: Way("SkyReelsV2DiffusionForcingImageToVideoPipeline", "first_last", most=97),
+        EXTEND: Way("SkyReelsV2DiffusionForcingVideoToVideoPipeline", "overlaps"),
+    },
     **_SKYREELS, **_WAN, arguments={"overlap_history": 17, "addnoise_condition": 20},
     weights=(
         Weights(
             "skyreels-v2-df", "Skywork/SkyReels-V2-DF-14B-720P-Diffusers", "see-card", "Longer films: each piece goes on from the one before.",
-            (TEXT, IMAGE), {"transformer": 14.29, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
+            (TEXT, IMAGE, FIRST_LAST, EXTEND), {"transformer": 14.29, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
             size=(1280, 720), fps=24, seconds=4.0, max_frames=737, steps=30, guidance=6.0, draft_steps=15,
+            arguments={"base_num_frames": 121},
         ),
     ),
 )  # fmt: skip
 
 FAMILIES = (
-    COGVIDEOX, MOCHI, LTX, LTX_CONDITION, WAN, WAN_5B, WAN_VACE, HUNYUAN, LTX2, SANA, KANDINSKY, HELIOS, SKYREELS, SKYREELS_FORCING,
+    COGVIDEOX, MOCHI, LTX, LTX_CONDITION, WAN, WAN_5B, WAN_VACE, HUNYUAN, LTX2, SANA, KANDINSKY, HELIOS, HELIOS_PYRAMID, SKYREELS,
+    SKYREELS_FORCING,
 )  # fmt: skip

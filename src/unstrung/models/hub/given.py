@@ -13,6 +13,8 @@ from unstrung.media.clip import Clip, Frames
 from unstrung.request import Condition, Request
 
 GREY = 128  # what stands in a frame that is to be filled in
+PIECE, REMEMBERED = 33, 3  # of Helios: frames that it draws at a time, and how many such pieces before it sees
+OVERLAP = 17  # frames of a film that SkyReels-V2 goes on from, and draws again
 Rule = Callable[[Request, Mapping[str, Clip], Any], dict[str, Any]]  # the pipeline is the last
 
 
@@ -95,6 +97,35 @@ def mask(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, An
     return {"video": _pictures(frames), "mask": _pictures(unknown)}
 
 
+def follows(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, Any]:
+    """Give a film for Helios to go on from: what comes of it follows on its last frame."""
+    film = _gone_before(request, given)
+    assert request.num_frames and request.fps
+    if film.num_frames < PIECE:
+        least = f"{request.model} goes on from {PIECE} at the least, {PIECE / request.fps:.2g} s: give it a longer one"
+        raise InvalidRequest("conditions", f"The film that it goes on from has {film.num_frames} frames; {least}.")
+    frames, seen = film.frames, REMEMBERED * PIECE
+    if len(frames) > seen:  # the rest, but for the first frame, would be encoded for nothing
+        frames = np.concatenate([frames[:1], frames[-seen:]])
+    return {"video": _pictures(frames), "num_frames": _up(request.num_frames - film.num_frames - 1, PIECE - 1) + 1}
+
+
+def overlaps(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, Any]:
+    """Give the end of a film for SkyReels-V2 to go on from: so many of its last frames as make whole latents are drawn again."""
+    film = _gone_before(request, given)
+    assert request.num_frames
+    again = min(OVERLAP, (film.num_frames - 1) // 4 * 4 + 1)
+    fresh = _up(request.num_frames - film.num_frames, 4)
+    return {"video": _pictures(film.frames[-again:]), "num_frames": again + fresh, "overlap_history": again}
+
+
+def joined(film: Clip, frames: Frames, arguments: Mapping[str, Any]) -> Frames:
+    """Return a film and what a pipeline, called with these arguments, has drawn that goes on from it, each frame once."""
+    again = arguments.get("overlap_history")
+    fresh = frames if again is None else frames[again - arguments["num_frames"] :]
+    return np.concatenate([film.frames, fresh])
+
+
 def control(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, Any]:
     """Give a video of depths, poses or lines that the new one follows, and how strictly."""
     condition = _only(request)
@@ -105,8 +136,9 @@ def control(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str,
 
 RULES: Mapping[str, Rule] = {
     "nothing": nothing, "image": image, "first_last": first_last, "video": video, "conditions": conditions,
-    "latent_conditions": latent_conditions, "mask": mask, "control": control,
+    "latent_conditions": latent_conditions, "mask": mask, "follows": follows, "overlaps": overlaps, "control": control,
 }  # fmt: skip
+GO_ON = ("follows", "overlaps")  # rules by which a pipeline is given a film, and gives what comes after it
 
 
 def _only(request: Request) -> Condition:
@@ -115,6 +147,20 @@ def _only(request: Request) -> Condition:
         words = f"{request.model} takes one picture or film for this, and was given {len(request.conditions)}."
         raise InvalidRequest("conditions", words)
     return request.conditions[0]
+
+
+def _gone_before(request: Request, given: Mapping[str, Clip]) -> Clip:
+    """Return the film that another one goes on from."""
+    condition = _only(request)
+    if condition.frame_index:
+        words = f"frame_index is {condition.frame_index}; {request.model} goes on from the end of a film: leave it at 0."
+        raise InvalidRequest("conditions", words)
+    _leaves_some(request, condition, given[condition.source])
+    return given[condition.source]
+
+
+def _up(count: int, multiple: int) -> int:
+    return -(-count // multiple) * multiple
 
 
 def _leaves_some(request: Request, condition: Condition, clip: Clip) -> None:

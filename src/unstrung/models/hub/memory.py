@@ -7,6 +7,7 @@ of them against what others measured. All is arithmetic but `look`, which asks t
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import shutil
 import sys
@@ -58,10 +59,15 @@ class Costs:
     frame: int = 100  # a pixel of each frame
     tile: int = 256 * 256  # pixels that are decoded at once where the decoder is tiled
     joined: int = 20  # a pixel of each frame, for tiles to be put together
+    piece: int | None = None  # frames that are drawn at once, where a film is drawn piece by piece
+    before: int = 0  # frames, as many as the transformer sees beside a piece of what went before it
+    held: int = 0  # a pixel of each frame that is decoded already while the next piece is drawn
+    share: float = 1.0  # of a step's work, where some are of smaller pictures
 
 
 _LTX = Costs(state=70, area=100, frame=101, tile=512 * 512)
 _WAN = Costs(state=36, together=False, area=19_500, frame=13, joined=42)
+_HELIOS = Costs(state=96, together=False, area=19_500, frame=25, joined=42, piece=33, before=10, held=12)
 _HUNYUAN = Costs(state=75, together=False, area=2_000, frame=1_796)
 COSTS: Mapping[str, Costs] = MappingProxyType(
     {
@@ -75,9 +81,10 @@ COSTS: Mapping[str, Costs] = MappingProxyType(
         "hunyuan-video-1.5": _HUNYUAN,
         "kandinsky-5": _HUNYUAN,  # not counted: its VAE is HunyuanVideo's
         "sana-video": _WAN,  # not counted, as the next ones: their VAE is Wan's
-        "helios": _WAN,
         "skyreels-v2": _WAN,
-        "skyreels-v2-df": _WAN,
+        "skyreels-v2-df": Costs(state=74, together=False, area=19_500, frame=13, joined=42, piece=121),
+        "helios": _HELIOS,
+        "helios-pyramid": replace(_HELIOS, share=0.55),
         "ltx-2": Costs(state=75, area=100, frame=86, tile=512 * 512),
     }
 )
@@ -177,8 +184,10 @@ class _Needs:
 
 
 def tokens(weights: Weights, family: Family, width: int, height: int, num_frames: int) -> int:
-    """Return how many tokens the transformer sees, the prompt's included."""
+    """Return how many tokens the transformer sees at once, the prompt's included."""
     _, frames, pixels = family.latent
+    costs = COSTS.get(family.id, Costs())
+    num_frames = min(num_frames, costs.piece or num_frames) + costs.before
     in_time = -(-(num_frames - 1) // frames) + 1  # the first frame is one by itself
     side = pixels * family.patch[1]
     return -(-in_time // family.patch[0]) * -(-width // side) * -(-height // side) + family.text_tokens
@@ -189,7 +198,9 @@ def petaflops(weights: Weights, family: Family, width: int, height: int, num_fra
     n = tokens(weights, family, width, height, num_frames)
     parameters = weights.billions["transformer"] * 1e9
     layers = parameters / (14 * weights.width**2)
-    passes = 2 if weights.guidance > 1 else 1
+    costs = COSTS.get(family.id, Costs())
+    pieces = math.ceil(num_frames / (costs.piece or num_frames))
+    passes = (2 if weights.guidance > 1 else 1) * pieces * costs.share
     return weights.steps * passes * (2 * parameters * n + 4 * n * n * weights.width * layers) / 1e15
 
 
@@ -210,7 +221,8 @@ def _needs(weights: Weights, family: Family, width: int, height: int, num_frames
         transformers=large,
         eight=int(sum(large) / bytes_ * (FLOAT8 + BESIDE * bytes_)),
         vae=sum(sizes.values()) - sum(large) - sum(texts),
-        sampling=tokens(weights, family, width, height, num_frames) * weights.width * batch * costs.state * more,
+        sampling=tokens(weights, family, width, height, num_frames) * weights.width * batch * costs.state * more
+        + area * num_frames * costs.held,
         decoding=decoding,
         decoding_tiled=min(decoding, again * (tile * (costs.area + costs.frame * num_frames) + area * costs.joined * num_frames)),
         frames=area * num_frames * 3 * FRAME_BYTES,
