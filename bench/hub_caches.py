@@ -1,8 +1,10 @@
 """Count what each cache of `--set cache=` keeps between steps: the tests' tiny pipelines, with it and without.
 
 At a step near the end, all tensors that anybody holds are added up, once for each storage. What a cache adds to a film without
-one is divided by tokens, the prompt's included, and the width of the transformer. It is said for numbers of two bytes, whatever was
-computed in, and for two passes, one with the prompt and one without. The last line is one JSON document.
+one is divided by the picture's tokens (where the prompt's are among the same states, it is more) and the width of the
+transformer. It is said for numbers of two bytes, whatever was computed in, and for two passes, one with the prompt and one
+without. TaylorSeer keeps what the transformer gives, whose width is 64 or 128 however wide the states are: with real weights it
+is next to nothing. The last line is one JSON document.
 """
 
 from __future__ import annotations
@@ -73,7 +75,7 @@ def measure(model: str, folder: Path) -> dict[str, float]:
     config = transformer.config
     heads = config.get("num_attention_heads", 2)
     width = heads * config.get("attention_head_dim", 0)
-    n = tokens(weights, family, SIDE, SIDE, frames)
+    n = tokens(weights, family, SIDE, SIDE, frames) - family.text_tokens
     size = 2 / pipes.kind.itemsize
     found = {cache: round((counts[cache] - counts["none"]) / n / width * size, 1) for cache in family.caches}
     print(f"{model}: {found} bytes a token and unit of width", flush=True)

@@ -191,6 +191,42 @@ def test_seconds_are_near_what_others_measured_and_left_out_elsewhere(
     assert plans(*find(model), *size, frames, replace(BOUNDLESS, gpu="Another"))[0].seconds is None
 
 
+def test_what_a_cache_keeps_is_counted() -> None:
+    weights, family = find("wan2.1-14b")
+    film = (weights, family, 832, 480, 81)
+    states = (21 * 52 * 30 + family.text_tokens) * weights.width
+
+    def peaks(cache: str) -> dict[str, int]:
+        return dict(next(iter(every(*film, BOUNDLESS, cache=cache))).vram)
+
+    plain = peaks("none")
+    for cache, bytes_ in (("taylorseer", 0), ("magcache", 8), ("first-block", 12), ("cache-dit", 24)):  # both passes together
+        with_it = peaks(cache)
+        assert [with_it[stage] - plain[stage] for stage in ("encode", "sample", "decode")] == [
+            0,
+            states * bytes_,
+            states * bytes_,
+        ]
+    least = min(plan.peak for plan in every(*film, BOUNDLESS)) + GB
+    small = Machine(least, 10**12, 10**12)
+    assert choose(*film, small)
+    with pytest.raises(NotEnoughMemory, match=r"Without the cache 'first-block' it would: --set cache=none"):
+        choose(*film, small, cache="first-block")
+    asked = Request("a fox", model=weights.id, width=832, height=480, seconds=5.0, options={"cache": "first-block"})
+    rows = forecast(weights, family, resolve(asked, card_of(family, weights)).run, machine=small)
+    assert all(row["why"] for row in rows) and "--set cache=none" in rows[-1]["why"]
+
+
+def test_a_film_in_pieces_is_counted_by_the_piece() -> None:
+    for model in ("helios", "helios-distilled", "skyreels-v2-df"):
+        weights, family = find(model)
+        piece, long = _frames(family, COSTS[family.id].piece or 0), _frames(family, weights.max_frames // 2)
+        first, more = (next(iter(every(weights, family, *weights.size, n, BOUNDLESS))) for n in (piece, long))
+        assert more.vram["sample"] - first.vram["sample"] < 4 * GB and more.petaflops >= first.petaflops * 4
+        with_all = replace(family, id="wan")  # as if all of it were drawn at once
+        assert next(iter(every(weights, with_all, *weights.size, long, BOUNDLESS))).vram["sample"] > more.vram["sample"] + 4 * GB
+
+
 def test_after_too_little_memory_comes_a_plan_that_needs_less() -> None:
     fitting = plans(*find("cogvideox-5b"), 720, 480, 49, Machine(24 * GB, 64 * GB, 100 * GB))
     plan: Plan | None = fitting[0]

@@ -20,7 +20,8 @@ from typing import Any
 
 from unstrung.errors import NotEnoughMemory
 from unstrung.models.device import bf16_is_fast
-from unstrung.models.hub.families import FAMILIES, Family, Weights
+from unstrung.models.hub.caches import NONE
+from unstrung.models.hub.families import CACHE_DIT, FAMILIES, FIRST_BLOCK, MAGCACHE, Family, Weights
 from unstrung.request import Request
 
 GB = 10**9
@@ -31,6 +32,10 @@ LEAVES = 0.20  # of a text encoder: its table of words is the largest leaf, a fi
 FLOAT8, BESIDE = 1, 0.06  # bytes of a weight of eight bits; norms and embeddings, a share of all, stay as they are
 TEXT_WORK = 300_000_000  # states of what reads the prompt
 FRAME_BYTES = 13  # a value of a decoded frame: as float32, as that becomes a byte (two copies more), and as the byte
+
+# what a cache keeps from step to step until the film is decoded: bytes a token, unit of width and pass (`bench/hub_caches.py`);
+# TaylorSeer next to nothing
+KEPT: Mapping[str, int] = MappingProxyType({FIRST_BLOCK: 6, MAGCACHE: 4, CACHE_DIT: 12})
 
 SHORT_SIDES = (1080, 720, 480, 360, 240)
 PETAFLOPS_A_SECOND: Mapping[str, float] = MappingProxyType({"H100": 0.30, "A100": 0.15})  # as the published times say
@@ -204,7 +209,7 @@ def petaflops(weights: Weights, family: Family, width: int, height: int, num_fra
     return weights.steps * passes * (2 * parameters * n + 4 * n * n * weights.width * layers) / 1e15
 
 
-def _needs(weights: Weights, family: Family, width: int, height: int, num_frames: int, bytes_: int) -> _Needs:
+def _needs(weights: Weights, family: Family, width: int, height: int, num_frames: int, bytes_: int, cache: str) -> _Needs:
     costs = COSTS.get(family.id, Costs())
     more = bytes_ // 2  # the costs were counted in bfloat16, those of what is always float32 in that
     sizes = {part: int(n * 1e9) * (4 if part in family.float32 else bytes_) for part, n in weights.billions.items()}
@@ -214,17 +219,19 @@ def _needs(weights: Weights, family: Family, width: int, height: int, num_frames
     area = width * height
     batch = 2 if weights.guidance > 1 and costs.together else 1
     again = 1 if "vae" in family.float32 else more
-    decoding = again * area * (costs.area + costs.frame * num_frames)
+    states = tokens(weights, family, width, height, num_frames) * weights.width * more
+    kept = states * KEPT.get(cache, 0) * (2 if weights.guidance > 1 else 1)
+    decoding = kept + again * area * (costs.area + costs.frame * num_frames)
     tile = min(costs.tile, area)
+    tiled = kept + again * (tile * (costs.area + costs.frame * num_frames) + area * costs.joined * num_frames)
     return _Needs(
         texts=texts,
         transformers=large,
         eight=int(sum(large) / bytes_ * (FLOAT8 + BESIDE * bytes_)),
         vae=sum(sizes.values()) - sum(large) - sum(texts),
-        sampling=tokens(weights, family, width, height, num_frames) * weights.width * batch * costs.state * more
-        + area * num_frames * costs.held,
+        sampling=states * batch * costs.state + area * num_frames * costs.held + kept,
         decoding=decoding,
-        decoding_tiled=min(decoding, again * (tile * (costs.area + costs.frame * num_frames) + area * costs.joined * num_frames)),
+        decoding_tiled=min(decoding, tiled),
         frames=area * num_frames * 3 * FRAME_BYTES,
     )
 
@@ -259,9 +266,11 @@ def _on_cpu(name: str, needs: _Needs, tiled: bool) -> tuple[int, int]:
     return max(loading, *(placed[stage] + bytes_ for stage, bytes_ in needs.work(tiled).items())), disk
 
 
-def every(weights: Weights, family: Family, width: int, height: int, num_frames: int, machine: Machine) -> Iterator[Plan]:
+def every(
+    weights: Weights, family: Family, width: int, height: int, num_frames: int, machine: Machine, *, cache: str = NONE
+) -> Iterator[Plan]:
     """Yield all plans for a kind of machine, with or without a GPU, the fastest first, whether they fit or not."""
-    needs = _needs(weights, family, width, height, num_frames, machine.width)
+    needs = _needs(weights, family, width, height, num_frames, machine.width, cache)
     work = petaflops(weights, family, width, height, num_frames)
     speed = next((speed for gpu, speed in PETAFLOPS_A_SECOND.items() if gpu in machine.gpu), None)
     for name, time in TIMES.items():
@@ -279,25 +288,30 @@ def every(weights: Weights, family: Family, width: int, height: int, num_frames:
             yield Plan(name, tiled, vram, BASE_RAM + ram + needs.frames, disk, round(slower, 2), work, seconds)
 
 
-def plans(weights: Weights, family: Family, width: int, height: int, num_frames: int, machine: Machine) -> list[Plan]:
+def plans(
+    weights: Weights, family: Family, width: int, height: int, num_frames: int, machine: Machine, *, cache: str = NONE
+) -> list[Plan]:
     """Return all plans that fit the machine, the fastest first."""
-    return [plan for plan in every(weights, family, width, height, num_frames, machine) if not plan.lacks(machine)]
+    return [plan for plan in every(weights, family, width, height, num_frames, machine, cache=cache) if not plan.lacks(machine)]
 
 
 def choose(
-    weights: Weights, family: Family, width: int, height: int, num_frames: int, machine: Machine, fps: int | None = None
-) -> Plan:
+    weights: Weights, family: Family, width: int, height: int, num_frames: int, machine: Machine, fps: int | None = None,
+    *, cache: str = NONE,
+) -> Plan:  # fmt: skip
     """Return the fastest plan that fits; raise `NotEnoughMemory` with the size, the length or the model that would.
 
     `fps` is for those of other than the weights' own.
     """
-    fitting = plans(weights, family, width, height, num_frames, machine)
+    fitting = plans(weights, family, width, height, num_frames, machine, cache=cache)
     if fitting:
         return fitting[0]
     fps = fps or weights.fps
-    least = min(every(weights, family, width, height, num_frames, machine), key=lambda plan: (plan.peak, plan.ram))
+    least = min(every(weights, family, width, height, num_frames, machine, cache=cache), key=lambda plan: (plan.peak, plan.ram))
     seconds = num_frames / fps
     words = f"{weights.id} at {width}x{height} for {seconds:.3g} s does not fit. It needs at least {least.lacks(machine)}."
+    if plans(weights, family, width, height, num_frames, machine):
+        raise NotEnoughMemory(f"{words} Without the cache '{cache}' it would: --set cache={NONE}")
     smaller = fitting_size(weights, family, width, height, num_frames, machine, fps)
     if smaller:
         wide, high, frames = smaller
@@ -364,10 +378,11 @@ def forecast(
     steps = request.num_inference_steps or weights.steps
     guidance = weights.guidance if request.guidance_scale is None else request.guidance_scale
     asked = (replace(weights, steps=steps, guidance=guidance), family, request.width, request.height, request.num_frames, machine)
-    rows = [{**plan.to_dict(), "why": plan.lacks(machine)} for plan in every(*asked)]
+    cache = request.options.get("cache", NONE)
+    rows = [{**plan.to_dict(), "why": plan.lacks(machine)} for plan in every(*asked, cache=cache)]
     if all(row["why"] for row in rows):
         try:
-            choose(*asked, request.fps)
+            choose(*asked, request.fps, cache=cache)
         except NotEnoughMemory as error:
             rows.append({"plan": "none", "why": error.message})
     return rows

@@ -46,13 +46,14 @@ class Pipes:
         """Choose a plan under which a request fits, the one at work if that will do; raise `NotEnoughMemory` for none."""
         assert request.width and request.height and request.num_frames
         # a stream takes its own hooks off after the first step, and with them the cache's: what is loaded for one does without
-        self._ahead = request.options.get("cache", caches.NONE) == caches.NONE
+        cache = request.options.get("cache", caches.NONE)
+        self._ahead = cache == caches.NONE
         if self._machine is None:
             self._machine = memory.look(self.device)
         asked = self._weights, self._family, request.width, request.height, request.num_frames, self._machine
-        best = memory.choose(*asked, request.fps)
+        best = memory.choose(*asked, request.fps, cache=cache)
         now = self.plan
-        if now is None or all((now.name, now.tiled) != (plan.name, plan.tiled) for plan in memory.plans(*asked)):
+        if now is None or all((now.name, now.tiled) != (plan.name, plan.tiled) for plan in memory.plans(*asked, cache=cache)):
             self._use(best)
         assert self.plan is not None
         return self.plan
@@ -61,7 +62,7 @@ class Pipes:
         """Go over to the next smaller plan, after an out-of-memory; return None where there is none."""
         assert request.width and request.height and request.num_frames and self._machine and self.plan
         asked = self._weights, self._family, request.width, request.height, request.num_frames, self._machine
-        fitting = memory.plans(*asked)
+        fitting = memory.plans(*asked, cache=request.options.get("cache", caches.NONE))
         named = [plan for plan in fitting if plan.name == self.plan.name]
         now = next((plan for plan in named if plan.tiled == self.plan.tiled), named[-1])  # tiles may not have been foreseen
         smaller = memory.step_down(now, fitting)
