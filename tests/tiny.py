@@ -13,6 +13,7 @@ import pytest
 import sentencepiece
 import torch
 import transformers
+from diffusers.pipelines.ltx.modeling_latent_upsampler import LTXLatentUpsamplerModel
 
 from unstrung.models.hub import CARDS
 
@@ -100,6 +101,13 @@ def ltx(folder: Path, *, conditions: bool = False) -> Any:
     )  # fmt: skip
     made = diffusers.LTXConditionPipeline if conditions else diffusers.LTXPipeline
     return made(diffusers.FlowMatchEulerDiscreteScheduler(), vae.eval(), t5(), t5_tokenizer(folder), transformer.eval())
+
+
+def ltx_upsampler(vae: Any) -> Any:
+    """What doubles the latents of an LTX; saved with a VAE of its own, as the published one is."""
+    torch.manual_seed(1)
+    model = LTXLatentUpsamplerModel(in_channels=128, mid_channels=32, num_blocks_per_stage=1)
+    return diffusers.LTXLatentUpsamplePipeline(vae, model.eval())
 
 
 def _wan_vae(channels: int, large: bool = False) -> Any:
@@ -381,6 +389,12 @@ MAKERS: dict[str, Maker] = {
 }  # fmt: skip
 
 
+# what else an option needs is beside these
+UPSAMPLED: dict[str, Maker] = dict.fromkeys(
+    ("ltx-video-13b", "ltx-video-13b-distilled"), lambda folder: ltx(folder, conditions=True)
+)
+
+
 @contextmanager
 def cache(folder: Path, models: Iterable[str]) -> Iterator[Path]:
     """Make a folder the hub's cache, as it is after these models were pulled, and have programs look there and nowhere else."""
@@ -399,6 +413,6 @@ def cache(folder: Path, models: Iterable[str]) -> Iterator[Path]:
 
 def save(model: str, folder: Path) -> Path:
     """Write a model's tiny pipeline into a folder."""
-    pipe = MAKERS[model](folder / "words")
+    pipe = {**MAKERS, **UPSAMPLED}[model](folder / "words")
     pipe.save_pretrained(folder / model)
     return folder / model

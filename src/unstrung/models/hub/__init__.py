@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 from unstrung.card import Limits, ModelCard, Option
 from unstrung.errors import InvalidRequest, MissingWeights, UnknownModel
 from unstrung.models.hub import fetch, shelf
-from unstrung.models.hub.families import DRAFT_STEPS, DRAFTS, FAMILIES, MAGCACHE, NOTHING, Family, Packed, Weights
+from unstrung.models.hub.families import (
+    DRAFT_STEPS,
+    DRAFTS,
+    FAMILIES,
+    MAGCACHE,
+    NOTHING,
+    UPSAMPLERS,
+    Family,
+    Packed,
+    Weights,
+)
 
 if TYPE_CHECKING:
     from unstrung.models.hub.adapter import HubModel
@@ -33,6 +43,10 @@ def card_of(family: Family, weights: Weights) -> ModelCard:
         options["cache"] = Option("none", "how to guess some steps: sooner, and a little different", choices=("none", *guesses))
         options["cache_threshold"] = Option(0.0, "how much a step may differ and yet be guessed; 0: as the cache thinks best")
     options["compile"] = Option(False, "compile the transformer: the first film takes minutes more, the next ones less")
+    notes = [f"Its weights: {weights.repo_id}.", f"It reads {family.text_tokens} tokens of a prompt."]
+    if upsampler := UPSAMPLERS.get(weights.repo_id):
+        options["upsample"] = Option(False, "draw it smaller, double its latents, and make the last steps once more: more detail")
+        notes.append(f"Its option upsample needs weights of their own: unstrung models pull hf:{upsampler.repo_id}")
     return ModelCard(
         id=weights.id, family=family.id, summary=weights.summary, tasks=weights.tasks, license=weights.license,
         repo_id=weights.repo_id, size_multiple=family.size_multiple, frame_stride=family.frame_stride,
@@ -47,7 +61,7 @@ def card_of(family: Family, weights: Weights) -> ModelCard:
             min_fps=1 if family.fps else weights.fps, max_fps=60 if family.fps else weights.fps,
         ),
         options=options, samplers=tuple(family.samplers), loras=family.loras,
-        notes=(f"Its weights: {weights.repo_id}.", f"It reads {family.text_tokens} tokens of a prompt."),
+        notes=tuple(notes),
     )  # fmt: skip
 
 
@@ -98,10 +112,10 @@ def check(card: ModelCard) -> None:
 
 def forecast(card: ModelCard, request: Request, device: str | None = None) -> list[dict[str, Any]]:
     """Return the ways of placing a model for a resolved request, the fastest first, and why those that don't fit do not."""
-    from unstrung.models.hub import memory
+    from unstrung.models.hub import memory, upsample
 
     family, weights = _row(card)
-    return memory.forecast(weights, family, request, device)
+    return memory.forecast(upsample.counted(weights, request), family, request, device)
 
 
 def fits(card: ModelCard, machine: Machine) -> str:
@@ -235,6 +249,12 @@ def _folder(card: ModelCard) -> Path | None:
     assert card.repo_id
     if _base(card.id) not in _KNOWN:  # a folder of somebody's; what is in the list never comes from where one happens to stand
         return Path(card.repo_id)
+    return pulled(card)
+
+
+def pulled(card: ModelCard) -> Path | None:
+    """Return where what was pulled of a card's repository lies, by us or by another program; None where nothing does."""
+    assert card.repo_id
     parts = without(card.id)
     return shelf.path(card, parts) if shelf.installed(card, parts) else _in_cache(card.repo_id)
 

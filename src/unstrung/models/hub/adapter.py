@@ -6,6 +6,7 @@ import inspect
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from unstrung.errors import Canceled, GivenBack, InvalidRequest, NotEnoughMemory
 from unstrung.events import Emit, Note, Preview, Progress
 from unstrung.media.clip import Clip, Frames
 from unstrung.models.device import why_not_compiled
-from unstrung.models.hub import caches, preview
+from unstrung.models.hub import caches, preview, upsample
 from unstrung.models.hub.families import Family, Way, Weights
 from unstrung.models.hub.given import GO_ON, RULES, joined
 from unstrung.models.hub.kept import Kept
@@ -38,10 +39,12 @@ class HubModel:
         self._colours = preview.Colours(family)
         self._software = {name: version(name) for name in SOFTWARE}  # 18 ms, once
         self._guessed: Mapping[str, Any] = {}  # what a recipe says of steps that were not computed
+        self._upsampler: upsample.Found | None = None  # of the request at work
 
     def generate(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
         """Make the clip of a resolved request; where memory ends in the middle, once more under a smaller plan."""
         self._check_row(request)
+        self._upsampler = upsample.find(request, self._weights)
         plan = self._pipes.plan_for(request)
         self._check_cache(request)
         if request.options["compile"] and (why := why_not_compiled(self._pipes.device)):
@@ -70,7 +73,7 @@ class HubModel:
             words = f"{self.card.id} draws at its own size, in the shape of its picture: it is scaled to what was asked for."
             emit(Note("scaled", words))
         self._check_length(pipe, request)
-        arguments = {**self.arguments(pipe, request), **RULES[way.takes](request, given, pipe)}
+        passes = self._passes(pipe, request, given)
         self._colours.learn(pipe)  # before the first step: in the middle, the VAE would take the transformer's place
         kept = Kept(request, given, self._weighed())
         tensors = kept.load()
@@ -82,7 +85,7 @@ class HubModel:
                 emit(Note("kept", "It had been sampled before: it is decoded alone."))
                 frames = report.decoded(tensors)
             else:
-                out = self._sampled(pipe, request, arguments, report, kept)
+                out = self._sampled(pipe, passes, report, kept)
                 frames, sound = out.frames[0], getattr(out, "audio", None)
                 if kept.guessed.get("measured"):
                     emit(Note("measured", "This film was made in full, and measured: the next ones like it take fewer steps."))
@@ -95,7 +98,7 @@ class HubModel:
         self._guessed = kept.guessed
         frames = _uint8(frames)
         if way.takes in GO_ON:
-            frames = joined(given[request.conditions[0].source], frames, arguments)
+            frames = joined(given[request.conditions[0].source], frames, passes[-1].arguments)
         frames = frames[: request.num_frames]
         if way.takes == "first_last":  # both as they were given: where one frame too many is drawn, one in the middle goes
             count = max(condition.frame_index for condition in request.conditions) + 1
@@ -103,15 +106,41 @@ class HubModel:
         clip = Clip(frames, request.fps).cover(request.width, request.height)
         return clip if sound is None else _with_sound(clip, sound[0], pipe.vocoder.config.output_sampling_rate)
 
-    def _sampled(self, pipe: Any, request: Request, arguments: Mapping[str, Any], report: _Report, kept: Kept) -> Any:
-        """Call a pipeline, with all that it is to tell, to guess and to compile."""
-        assert request.seed is not None and request.num_inference_steps
-        self._check_cache(request)  # the plan may be a smaller one now
-        self._pipes.compile(request.options["compile"])
-        guessing = caches.cached(pipe, request, self._weighed())
-        with _told(pipe, report) as told, guessing as kept.guessed, torch.random.fork_rng():
-            torch.manual_seed(request.seed)  # for pipelines that draw some noise past the generator
-            return pipe(**arguments, **told)
+    def _passes(self, pipe: Any, request: Request, given: Mapping[str, Clip]) -> list[_Pass]:
+        """Return how a pipeline is called: once, or with an upsampler twice."""
+        rule = RULES[self._way(request).takes]
+        if self._upsampler is None:
+            return [_Pass(request, {**self.arguments(pipe, request), **rule(request, given, pipe)})]
+        assert request.width and request.height
+        row, weights = self._upsampler.row, upsample.counted(self._weights, request)
+        sizes = upsample.passes(weights, self._family, request.width, request.height)
+        found = []
+        for (_, width, height), later, more in zip(sizes, (row.steps, 0), ({"output_type": "latent"}, row.again), strict=True):
+            sized = replace(request, width=width, height=height)
+            fitted = {name: clip.cover(width, height) for name, clip in given.items()}
+            arguments = {**self.arguments(pipe, sized), **row.both, **rule(sized, fitted, pipe), **more}
+            found.append(_Pass(sized, arguments, later))
+        return found
+
+    def _sampled(self, pipe: Any, passes: list[_Pass], report: _Report, kept: Kept) -> Any:
+        """Call a pipeline, with all that it is to tell, to guess and to compile; in the second pass nothing is guessed."""
+        first, *again = passes
+        self._check_cache(first.request)  # the plan may be a smaller one now
+        self._pipes.compile(first.request.options["compile"])
+        with caches.cached(pipe, first.request, self._weighed()) as kept.guessed:
+            out = self._called(pipe, first, report)
+        for one in again:
+            assert self._upsampler
+            latents = self._pipes.upsampled(self._upsampler, out.frames)
+            out = self._called(pipe, replace(one, arguments={**one.arguments, "latents": latents}), report)
+        return out
+
+    def _called(self, pipe: Any, one: _Pass, report: _Report) -> Any:
+        assert one.request.seed is not None and one.request.num_inference_steps
+        report.expect(one)
+        with _told(pipe, report) as told, torch.random.fork_rng():
+            torch.manual_seed(one.request.seed)  # for pipelines that draw some noise past the generator
+            return pipe(**one.arguments, **told)
 
     def arguments(self, pipe: Any, request: Request) -> dict[str, Any]:
         """Return what a pipeline is called with, beside what is given and what tells of its progress."""
@@ -164,8 +193,9 @@ class HubModel:
         return self._family.ways[tasks_of(request, self._family.frame_stride)[0]]
 
     def _weighed(self) -> dict[str, Any]:
-        """Return what the sampling depends on beside the request: the weights, those of LoRAs, and whose code it is."""
-        return {"sha256": self._about["sha256"], "loras": self._pipes.loras(), "software": self._software}
+        """Return what the sampling depends on beside the request: all weights, and whose code it is."""
+        more = {"upsampler": self._upsampler.about["sha256"]} if self._upsampler else {}
+        return {"sha256": self._about["sha256"], "loras": self._pipes.loras(), "software": self._software, **more}
 
     def _check_length(self, pipe: Any, request: Request) -> None:
         most = self._family.text_tokens
@@ -182,11 +212,22 @@ class HubModel:
         plan = self._pipes.plan
         placed: dict[str, object] = {"plan": plan.name, "tiled": plan.tiled} if plan else {}
         placed["dtype"] = str(self._pipes.kind).removeprefix("torch.")
+        if self._upsampler:
+            placed["upsampler"] = self._upsampler.about
         return {**self._about, **placed, "cache": self._guessed, "loras": self._pipes.loras(), "software": self._software}
 
     def close(self) -> None:
         """Drop the pipelines."""
         self._pipes.close()
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One call of a pipeline: what is drawn, with which arguments, and how many steps come after it in another one."""
+
+    request: Request
+    arguments: Mapping[str, Any]
+    later: int = 0
 
 
 def _tokens(pipe: Any, words: list[str]) -> list[int]:
@@ -240,11 +281,16 @@ class _Report:
         self._pipes, self._pipe, self._family, self._colours = pipes, pipe, family, colours
         self._request, self._emit, self._kept = request, emit, kept
         self._total, self._done, self._steps, self._begun = 0, 0, 0, False
+        self._passed, self._later = 0, 0  # steps of the passes before and after the one at work
         self._before: Tensor | None = None
+
+    def expect(self, one: _Pass) -> None:
+        """Hear which pass comes now."""
+        self._request, self._later, self._passed, self._before = one.request, one.later, self._done, None
 
     def bar(self, iterable: Any = None, total: int | None = None) -> _Bar:
         """Stand in for the pipeline's own progress bar."""
-        self._total = self._done + int(total if total is not None else len(iterable))
+        self._total = self._done + int(total if total is not None else len(iterable)) + self._later
         if not self._begun:
             self._begun = True
             self._emit(Progress("encode", 1, 1))
@@ -260,10 +306,11 @@ class _Report:
         latents = kept.get("latents")
         before, self._before = self._before, None if latents is None else latents.clone()  # some are written over in place
         self._steps += 1  # while `i` begins anew with each piece of a film, and with each size of it
-        if latents is None or before is None or not i or before.shape != latents.shape or self._steps % PREVIEW_EVERY:
+        due = i and (self._steps - self._passed) % PREVIEW_EVERY == 0
+        if not due or latents is None or before is None or before.shape != latents.shape:
             return {}
-        known = preview.levels(pipe.scheduler)
-        if i + 1 < len(known) - 1 and (clean := preview.foreseen(before, latents, (known[i], known[i + 1]))) is not None:
+        known, at = preview.levels(pipe.scheduler), _index(pipe.scheduler, timestep, i)
+        if at + 1 < len(known) - 1 and (clean := preview.foreseen(before, latents, (known[at], known[at + 1]))) is not None:
             asked = self._request
             assert asked.num_frames and asked.height and asked.width
             shown = preview.unpacked(clean, self._family, asked.num_frames, asked.height, asked.width)
@@ -318,6 +365,14 @@ class _Report:
                 return self._pipe.video_processor.postprocess_video(video, output_type="np")[0]
         finally:
             self._pipe.maybe_free_model_hooks()
+
+
+def _index(scheduler: Any, timestep: Any, i: int) -> int:
+    """Return which of a scheduler's steps one is: not the i-th, where a pipeline has left out the first ones."""
+    if timestep is None or torch.as_tensor(timestep).numel() != 1:  # some have one for each frame
+        return i
+    found = (scheduler.timesteps == timestep).nonzero()
+    return int(found[0]) if len(found) else i
 
 
 class _Bar:

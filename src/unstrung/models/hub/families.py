@@ -80,6 +80,24 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class Upsampler:
+    """Weights that double the latents of a film that was sampled smaller, and how its last steps are then made once more."""
+
+    repo_id: str
+    pipeline: str
+    billions: float
+    doubling: Mapping[str, Any]  # arguments of its own pipeline
+    both: Mapping[str, Any]  # of the model's pipeline, in both passes
+    again: Mapping[str, Any]  # of the model's pipeline, in the second one
+
+    @property
+    def steps(self) -> int:
+        """Return how many steps the second pass makes: a share of those that it is told of."""
+        told = len(self.again["timesteps"]) if "timesteps" in self.again else self.again["num_inference_steps"]
+        return int(told * self.again["denoise_strength"])
+
+
+@dataclass(frozen=True)
 class Family:
     """What the models of a family share. Frames come in `frame_stride` x n + `frame_offset`; `latent` is channels, frames, pixels."""
 
@@ -215,6 +233,23 @@ LTX_CONDITION = Family(
         ),
     ),
 )  # fmt: skip
+
+_LTX_UPSAMPLER: Mapping[str, Any] = {
+    "repo_id": "Lightricks/ltxv-spatial-upscaler-0.9.7", "pipeline": "LTXLatentUpsamplePipeline", "billions": 0.126,
+    "both": {"image_cond_noise_scale": 0.0, "guidance_rescale": 0.7},
+}  # fmt: skip
+UPSAMPLERS: Mapping[str, Upsampler] = MappingProxyType(  # by the repository of the weights that they are for
+    {
+        "Lightricks/LTX-Video-0.9.7-dev": Upsampler(
+            **_LTX_UPSAMPLER, doubling={}, again={"num_inference_steps": 10, "denoise_strength": 0.4}
+        ),
+        "Lightricks/LTX-Video-0.9.8-13B-distilled": Upsampler(
+            **_LTX_UPSAMPLER,
+            doubling={"adain_factor": 1.0, "tone_map_compression_ratio": 0.6},
+            again={"timesteps": (1000, 909, 725, 421, 0), "denoise_strength": 0.999},
+        ),
+    }
+)
 
 _WAN_WAYS = {
     TEXT: Way("WanPipeline"),

@@ -20,6 +20,7 @@ from typing import Any
 
 from unstrung.errors import NotEnoughMemory
 from unstrung.models.device import bf16_is_fast
+from unstrung.models.hub import upsample
 from unstrung.models.hub.caches import NONE
 from unstrung.models.hub.families import CACHE_DIT, FAMILIES, FIRST_BLOCK, MAGCACHE, Family, Weights
 from unstrung.request import Request
@@ -200,17 +201,20 @@ def tokens(weights: Weights, family: Family, width: int, height: int, num_frames
 
 def petaflops(weights: Weights, family: Family, width: int, height: int, num_frames: int) -> float:
     """Return an estimate of the sampling's work, in 10^15 operations: multiplications by weights, and attention."""
-    n = tokens(weights, family, width, height, num_frames)
     parameters = weights.billions["transformer"] * 1e9
     layers = parameters / (14 * weights.width**2)
     costs = COSTS.get(family.id, Costs())
-    pieces = math.ceil(num_frames / (costs.piece or num_frames))
-    passes = (2 if weights.guidance > 1 else 1) * pieces * costs.share
-    return weights.steps * passes * (2 * parameters * n + 4 * n * n * weights.width * layers) / 1e15
+    times = (2 if weights.guidance > 1 else 1) * math.ceil(num_frames / (costs.piece or num_frames)) * costs.share
+    work = 0.0
+    for steps, wide, high in upsample.passes(weights, family, width, height):
+        n = tokens(weights, family, wide, high, num_frames)
+        work += steps * times * (2 * parameters * n + 4 * n * n * weights.width * layers)
+    return work / 1e15
 
 
 def _needs(weights: Weights, family: Family, width: int, height: int, num_frames: int, bytes_: int, cache: str) -> _Needs:
     costs = COSTS.get(family.id, Costs())
+    _, width, height = upsample.passes(weights, family, width, height)[-1]  # the last one is the largest
     more = bytes_ // 2  # the costs were counted in bfloat16, those of what is always float32 in that
     sizes = {part: int(n * 1e9) * (4 if part in family.float32 else bytes_) for part, n in weights.billions.items()}
     sizes |= {part: packed.size for part, packed in weights.packed.items()}

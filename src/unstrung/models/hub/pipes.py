@@ -18,7 +18,7 @@ from unstrung.card import ModelCard
 from unstrung.errors import MissingWeights
 from unstrung.events import Emit
 from unstrung.models.device import bf16_is_fast
-from unstrung.models.hub import caches, memory
+from unstrung.models.hub import caches, memory, upsample
 from unstrung.models.hub.families import Family, Weights
 from unstrung.models.hub.lora import Loras
 from unstrung.models.hub.memory import Machine, Plan
@@ -35,6 +35,7 @@ class Pipes:
         self._weights = replace(weights, billions={**here, **packed}) if here else weights
         self._pipes: dict[str, Any] = {}
         self._machine: Machine | None = None  # as it was before anything was loaded
+        self._upsampler: Any = None
         self._scheduler: tuple[Any, Any] | None = None
         self._loras: Loras | None = None
         self._ahead = True
@@ -44,13 +45,12 @@ class Pipes:
 
     def plan_for(self, request: Request) -> Plan:
         """Choose a plan under which a request fits, the one at work if that will do; raise `NotEnoughMemory` for none."""
-        assert request.width and request.height and request.num_frames
         # a stream takes its own hooks off after the first step, and with them the cache's: what is loaded for one does without
         cache = request.options.get("cache", caches.NONE)
         self._ahead = cache == caches.NONE
         if self._machine is None:
             self._machine = memory.look(self.device)
-        asked = self._weights, self._family, request.width, request.height, request.num_frames, self._machine
+        asked = self._asked(request)
         best = memory.choose(*asked, request.fps, cache=cache)
         now = self.plan
         if now is None or all((now.name, now.tiled) != (plan.name, plan.tiled) for plan in memory.plans(*asked, cache=cache)):
@@ -60,15 +60,19 @@ class Pipes:
 
     def step_down(self, request: Request) -> Plan | None:
         """Go over to the next smaller plan, after an out-of-memory; return None where there is none."""
-        assert request.width and request.height and request.num_frames and self._machine and self.plan
-        asked = self._weights, self._family, request.width, request.height, request.num_frames, self._machine
-        fitting = memory.plans(*asked, cache=request.options.get("cache", caches.NONE))
+        assert self.plan
+        fitting = memory.plans(*self._asked(request), cache=request.options.get("cache", caches.NONE))
         named = [plan for plan in fitting if plan.name == self.plan.name]
         now = next((plan for plan in named if plan.tiled == self.plan.tiled), named[-1])  # tiles may not have been foreseen
         smaller = memory.step_down(now, fitting)
         if smaller is not None:
             self._use(smaller)
         return smaller
+
+    def _asked(self, request: Request) -> tuple[Weights, Family, int, int, int, Machine]:
+        assert request.width and request.height and request.num_frames and self._machine
+        weights = upsample.counted(self._weights, request)
+        return weights, self._family, request.width, request.height, request.num_frames, self._machine
 
     def get(self, name: str) -> Any:
         """Return the pipeline of that name: what the folder holds, or another one of the same parts."""
@@ -83,6 +87,22 @@ class Pipes:
                 made.enable_model_cpu_offload(device=self.device)
             self._pipes[name] = made
         return self._pipes[name]
+
+    def upsampled(self, found: upsample.Found, latents: Any) -> Any:
+        """Return latents (b c t h w) at twice their height and width."""
+        import diffusers
+
+        if self._upsampler is None:
+            vae = next(iter(self._pipes.values())).vae  # only its numbers for what latents are like are read
+            self._upsampler = getattr(diffusers, found.row.pipeline).from_pretrained(
+                found.folder, vae=vae, dtype=self.kind, use_safetensors=True, local_files_only=True
+            )
+        part = getattr(self._upsampler, upsample.PART).to(self.device)
+        try:
+            return self._upsampler(latents=latents, output_type="latent", **found.row.doubling).frames
+        finally:
+            if self.plan and self.plan.name == "model-offload":  # one part after the other
+                part.to("cpu")
 
     def scheduler(self, name: str | None) -> Any:
         """Return a sampler by its name, with the settings of the weights' own; without one, that."""
@@ -143,7 +163,7 @@ class Pipes:
     def close(self) -> None:
         """Drop all that is loaded."""
         self._pipes.clear()
-        self._loras = None
+        self._upsampler = self._loras = None
         if self._disk is not None:
             self._disk.cleanup()
             self._disk = None
