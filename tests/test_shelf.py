@@ -545,6 +545,29 @@ def test_what_a_draft_needs(machine: Machine, hub: Hub) -> None:
     assert done.returncode == 2 and "there are LoRAs for: wan2.1-14b" in done.stderr
 
 
+def test_what_an_option_needs_is_found_where_it_was_pulled(machine: Machine, hub: Hub) -> None:
+    """An upsampler has a repository of its own, with weights that are not a model's."""
+    repo = "Lightricks/ltxv-spatial-upscaler-0.9.7"
+    name = "latent_upsampler/diffusion_pytorch_model.safetensors"
+    files = {"model_index.json": b"{}", name: weights(5), "vae/diffusion_pytorch_model.safetensors": weights(6)}
+    hub.repos[repo] = {COMMIT: files}
+    code = (
+        "import json; from unstrung.models.hub import _KNOWN, upsample; from unstrung.request import Request;"
+        "asked = Request('a fox', options={'upsample': True, 'preset': 'standard'});"
+        "print(json.dumps(upsample.find(asked, _KNOWN['ltx-video-13b'][1]).about))"
+    )
+
+    def find() -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-c", code], env=machine.environment, capture_output=True, text=True)
+
+    assert f"unstrung models pull hf:{repo}" in find().stderr
+    assert machine.run("pull", f"hf:{repo}", "--yes").returncode == 0 and machine.run("verify", f"hf:{repo}").returncode == 0
+    about = json.loads(find().stdout)
+    digest = hashlib.sha256(files[name]).hexdigest()
+    assert (about["repo_id"], about["revision"], about["files"]) == (repo, COMMIT, {name: digest})
+    assert machine.run("rm", f"hf:{repo}").returncode == 0 and find().returncode == 1
+
+
 def test_a_models_own_variant(machine: Machine) -> None:
     folder = Path(machine.run("pull", "half").stdout.strip())
     assert {path.name for path in (folder / "transformer").iterdir()} == {
