@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,13 @@ def test_a_lora_goes_on_top(home: Path, files: dict[str, list[Path]], tmp_path: 
     assert styled.sha256() != plain.sha256() and recipe.model["loras"]
     with pytest.raises(InvalidRequest):
         engine.generate(replace(asked(name), loras=(Lora(str(tmp_path / "gone.safetensors")),)))
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="there is one core")
+def test_two_processes_draw_from_it_together(home: Path, files: dict[str, list[Path]]) -> None:
+    name = f"wan2.1-1.3b@{files['wan2.1-1.3b'][0]}"
+    opened: Any = engine.open_model(name)
+    alone, _ = engine.generate(asked(name), model=opened)
+    together, _ = engine.generate(replace(asked(name), options={"gpus": 2}), model=opened)
+    opened.close()
+    assert np.abs(together.frames.astype(int) - alone.frames).max() <= 1

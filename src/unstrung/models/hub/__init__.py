@@ -13,6 +13,7 @@ from unstrung.card import Limits, ModelCard, Option
 from unstrung.errors import InvalidRequest, MissingWeights, UnknownModel
 from unstrung.models.hub import fetch, shelf
 from unstrung.models.hub.families import (
+    DIVIDED,
     DRAFT_STEPS,
     DRAFTS,
     FAMILIES,
@@ -47,6 +48,8 @@ def card_of(family: Family, weights: Weights) -> ModelCard:
     if upsampler := UPSAMPLERS.get(weights.repo_id):
         options["upsample"] = Option(False, "draw it smaller, double its latents, and make the last steps once more: more detail")
         notes.append(f"Its option upsample needs weights of their own: unstrung models pull hf:{upsampler.repo_id}")
+    if family.id in DIVIDED:
+        options["gpus"] = Option(1, "how many GPUs make the film together, each with the whole model")
     return ModelCard(
         id=weights.id, family=family.id, summary=weights.summary, tasks=weights.tasks, license=weights.license,
         repo_id=weights.repo_id, size_multiple=family.size_multiple, frame_stride=family.frame_stride,

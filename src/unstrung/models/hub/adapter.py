@@ -20,10 +20,11 @@ from unstrung.errors import Canceled, GivenBack, InvalidRequest, NotEnoughMemory
 from unstrung.events import Emit, Note, Preview, Progress
 from unstrung.media.clip import Clip, Frames
 from unstrung.models.device import why_not_compiled
-from unstrung.models.hub import caches, preview, upsample
+from unstrung.models.hub import caches, parallel, preview, upsample
 from unstrung.models.hub.families import Family, Way, Weights
 from unstrung.models.hub.given import GO_ON, RULES, joined
 from unstrung.models.hub.kept import Kept
+from unstrung.models.hub.parallel import Team
 from unstrung.models.hub.pipes import Pipes
 from unstrung.request import Request, tasks_of
 
@@ -40,11 +41,17 @@ class HubModel:
         self._software = {name: version(name) for name in SOFTWARE}  # 18 ms, once
         self._guessed: Mapping[str, Any] = {}  # what a recipe says of steps that were not computed
         self._upsampler: upsample.Found | None = None  # of the request at work
+        self._team: Team | None = None  # the processes that make films with several GPUs
 
     def generate(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
         """Make the clip of a resolved request; where memory ends in the middle, once more under a smaller plan."""
         self._check_row(request)
         self._upsampler = upsample.find(request, self._weights)
+        if "gpus" in request.options:
+            parallel.check(request, self._weights, self._family, self._pipes.folder, self._pipes.device)
+        if request.options.get("gpus", 1) > 1:
+            return self._together(request, emit, given)
+        self._part()
         plan = self._pipes.plan_for(request)
         self._check_cache(request)
         if request.options["compile"] and (why := why_not_compiled(self._pipes.device)):
@@ -60,6 +67,21 @@ class HubModel:
         words = f"Memory ran out under the plan '{plan.name}': it goes on under '{smaller.name}'."
         emit(Note("smaller_plan", words, {"from": plan.to_dict(), "to": smaller.to_dict()}))
         return self._run(request, emit, given)
+
+    def _together(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
+        """Make the clip with several processes, which stay for the next one."""
+        gpus = request.options["gpus"]
+        plan = self._pipes.plan_together(request, gpus)
+        if self._team is None or not self._team.serves(gpus, plan.tiled):
+            self._part()
+            place = {"folder": str(self._pipes.folder), "device": self._pipes.device, "sha256": self._about["sha256"]}
+            self._team = Team(gpus, plan.tiled, {"card": self.card.id, **place})
+        return self._team.film(request, emit, given)
+
+    def _part(self) -> None:
+        if self._team is not None:
+            self._team.close()
+            self._team = None
 
     def _run(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
         assert request.fps and request.width and request.height
@@ -209,6 +231,8 @@ class HubModel:
 
     def about(self) -> dict[str, object]:
         """Return what a recipe says of the model."""
+        if self._team is not None:
+            return {**self._about, **self._team.about}
         plan = self._pipes.plan
         placed: dict[str, object] = {"plan": plan.name, "tiled": plan.tiled} if plan else {}
         placed["dtype"] = str(self._pipes.kind).removeprefix("torch.")
@@ -218,6 +242,7 @@ class HubModel:
 
     def close(self) -> None:
         """Drop the pipelines."""
+        self._part()
         self._pipes.close()
 
 

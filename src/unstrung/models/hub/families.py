@@ -551,3 +551,5 @@ FAMILIES = (
     COGVIDEOX, MOCHI, LTX, LTX_CONDITION, WAN, WAN_5B, WAN_VACE, HUNYUAN, LTX2, SANA, KANDINSKY, HELIOS, HELIOS_PYRAMID, SKYREELS,
     SKYREELS_FORCING,
 )  # fmt: skip
+# whose transformers diffusers can divide among several GPUs, as was seen: it says so of LTX-2 too, and divides no rope of its kind
+DIVIDED = frozenset({"ltx", "ltx-0.9.5", "wan", "wan-5b", "helios"})

@@ -7,7 +7,7 @@ import inspect
 import json
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from unstrung.card import ModelCard
-from unstrung.errors import MissingWeights
+from unstrung.errors import MissingWeights, NotEnoughMemory
 from unstrung.events import Emit
 from unstrung.models.device import bf16_is_fast
 from unstrung.models.hub import caches, memory, upsample
@@ -29,7 +29,7 @@ class Pipes:
     """The pipelines of one model, which share its parts."""
 
     def __init__(self, card: ModelCard, family: Family, weights: Weights, folder: Path, device: str) -> None:
-        self._card, self._family, self._folder, self.device = card, family, folder, device
+        self._card, self._family, self.folder, self.device = card, family, folder, device
         here = counted(folder)
         packed = {part: weights.billions[part] for part in weights.packed}
         self._weights = replace(weights, billions={**here, **packed}) if here else weights
@@ -41,6 +41,7 @@ class Pipes:
         self._ahead = True
         self._disk: tempfile.TemporaryDirectory[str] | None = None
         self.plan: Plan | None = None
+        self.loaded: Callable[[Any], None] | None = None  # is given the pipeline when it is loaded and placed
         self.kind = torch.bfloat16 if bf16_is_fast(device) else torch.float32
 
     def plan_for(self, request: Request) -> Plan:
@@ -57,6 +58,23 @@ class Pipes:
             self._use(best)
         assert self.plan is not None
         return self.plan
+
+    def plan_together(self, request: Request, count: int) -> Plan:
+        """Return the plan of so many processes, each with the whole model; raise `NotEnoughMemory` where it does not fit."""
+        assert request.width and request.height and request.num_frames
+        if self._machine is None:
+            self._machine = memory.look(self.device)
+        share = replace(self._machine, ram=self._machine.ram // count)  # the GPUs are taken to be as free as the first
+        asked = self._weights, self._family, request.width, request.height, request.num_frames, share
+        whole = [plan for plan in memory.every(*asked) if plan.name == "resident"]
+        fitting = next((plan for plan in whole if not plan.lacks(share)), None)
+        if fitting is None:
+            words = f"option gpus is {count}; each of {count} processes holds the whole model, and needs"
+            raise NotEnoughMemory(f"{words} {whole[-1].lacks(share)}: ask for less, or leave gpus out.")
+        if self._pipes:
+            self.close()  # what is loaded here makes room
+        self.plan = None
+        return fitting
 
     def step_down(self, request: Request) -> Plan | None:
         """Go over to the next smaller plan, after an out-of-memory; return None where there is none."""
@@ -132,19 +150,22 @@ class Pipes:
         Where layers come and go by turns, or lie in eight bits, nothing can be put into one any more: there the model is loaded
         anew, and placed afterwards.
         """
-        if self._loras and self._loras.others(wanted) and self.plan and self.plan.name in memory.BY_LAYERS:
+        by_layers = self.plan is not None and self.plan.name in memory.BY_LAYERS
+        if by_layers and self._loras and self._loras.others(wanted):
             self.close()
         fresh = not self._pipes
         if fresh:
             self._load()
+            if not by_layers:
+                self._place()
         if self._loras is None:
             self._loras = Loras(next(iter(self._pipes.values())), self._card, self._family)
         try:
             self._loras.use(wanted, emit)
-            if fresh:
+            if fresh and by_layers:
                 self._place()
         except BaseException:
-            if fresh:  # it is loaded, and lies nowhere
+            if fresh and by_layers:  # it is loaded, and lies nowhere
                 self.close()
             raise
 
@@ -185,7 +206,7 @@ class Pipes:
         kinds = {"default": self.kind, **{name: torch.float32 for name in self._family.float32}}
         try:
             pipe = diffusers.DiffusionPipeline.from_pretrained(
-                self._folder, dtype=kinds, use_safetensors=True, local_files_only=True, variant=self._variant(),
+                self.folder, dtype=kinds, use_safetensors=True, local_files_only=True, variant=self._variant(),
                 **dict.fromkeys(self._weights.packed),
             )  # fmt: skip
             pipe.register_modules(**{part: self._packed(part, file.path) for part, file in self._weights.packed.items()})
@@ -200,16 +221,18 @@ class Pipes:
         (pipe,) = self._pipes.values()
         if self.plan is None:
             pipe.to(self.device)
-            return
-        if self.plan.name == "disk":
-            self._disk = tempfile.TemporaryDirectory(prefix="unstrung-")
-        memory.apply(pipe, self.plan, self.device, Path(self._disk.name) if self._disk else None, self._ahead)
+        else:
+            if self.plan.name == "disk":
+                self._disk = tempfile.TemporaryDirectory(prefix="unstrung-")
+            memory.apply(pipe, self.plan, self.device, Path(self._disk.name) if self._disk else None, self._ahead)
+        if self.loaded:
+            self.loaded(pipe)
 
     def _packed(self, part: str, path: str) -> Any:
         """Return a transformer with the weights of a GGUF file, which are unpacked layer by layer while it computes."""
         import diffusers
 
-        config = self._folder / part
+        config = self.folder / part
         made = getattr(diffusers, json.loads((config / "config.json").read_text())["_class_name"])
         packed = diffusers.GGUFQuantizationConfig(compute_dtype=self.kind)
         try:
@@ -226,7 +249,7 @@ class Pipes:
     def _variant(self) -> str | None:
         """Return which of several kinds of files is there to be read, if they have names of their own."""
         named = self._weights.variant
-        return named if named and any(self._folder.rglob(f"*.{named}*.safetensors")) else None
+        return named if named and any(self.folder.rglob(f"*.{named}*.safetensors")) else None
 
 
 def counted(folder: Path) -> Mapping[str, float]:
