@@ -180,7 +180,7 @@ def test_core_dependencies_fit_on_two_hands() -> None:
 
 def test_importing_is_free(tmp_path: Path) -> None:
     """`import unstrung` and the command line load nothing heavy, print nothing and make no folder."""
-    heavy = {"torch", "numpy", "openvino", "av", "PIL", "rich"}
+    heavy = {"torch", "numpy", "openvino", "av", "PIL", "rich", "openai", "httpx2"}
     code = f"import sys, unstrung, unstrung.cli; print(sorted(set(sys.modules) & {heavy}))"
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -194,12 +194,12 @@ def test_importing_is_free(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_module_imports_where_torch_is_missing() -> None:
-    """The default install has no torch: all but training, the reader and what runs models in torch import without it."""
+def test_every_module_imports_where_torch_and_openai_are_missing() -> None:
+    """The default install has neither: all but training, the reader, what runs models in torch and what asks hosts do without."""
     native, hub = ([f"unstrung.models.{family}.{name}" for name in names] for family, names in
                    (("native", ("model", "detail")), ("hub", ("adapter", "pipes", "preview"))))  # fmt: skip
-    needs_torch = ("unstrung.train", "unstrung.eval", *native, *hub)
-    names = [m for m in map(module_name, MODULES) if not m.startswith(needs_torch)]
-    code = f"import sys; sys.modules['torch'] = None\nimport importlib\nfor n in {names!r}: importlib.import_module(n)"
+    needs_more = ("unstrung.train", "unstrung.eval", *native, *hub, "unstrung.models.remote.film", "unstrung.models.remote.host")
+    names = [m for m in map(module_name, MODULES) if not m.startswith(needs_more)]
+    code = f"import sys; sys.modules['torch'] = sys.modules['openai'] = None\nimport importlib\nfor n in {names!r}: importlib.import_module(n)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

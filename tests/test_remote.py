@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import shutil
 import signal
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -316,6 +318,7 @@ class Foreign(ThreadingHTTPServer):
         self.asked: list[dict[str, Any]] = []  # what made videos
         self.kept: dict[str, str] = {}  # ids by idempotency key
         self.seen: list[tuple[str, str]] = []
+        self.sent: list[str] = []  # all that came, heads and bodies
         self.polls = 1  # how often a video is looked at before it is done
         self.hooks: dict[str, Callable[[Answers], bool]] = {}  # by method and path; says whether it has answered
         self.ends: dict[str, Any] = {"status": "completed"}
@@ -346,6 +349,7 @@ class Answers(BaseHTTPRequestHandler):
         self.body, server = self.rfile.read(length), self.server
         self.route = f"{self.command} {re.sub(r'/v_[0-9]+', '/ID', self.path)}"
         server.seen.append((self.route, self.headers.get("Authorization", "")))
+        server.sent.append(f"{self.requestline}\n{self.headers}{self.body.decode('latin1')}")
         hook = server.hooks.get(self.route)
         if hook is not None and hook(self):
             return
@@ -594,6 +598,87 @@ def test_a_body_without_end_is_not_read_to_it(foreign: Foreign, says_length: boo
     assert error.code == "too_large" and sum(poured) < 100 * 2**20
     foreign.hooks["POST /v1/videos"] = pour
     assert refused(Request("a fox", **SMALL)).code == "too_large"
+
+
+@pytest.mark.parametrize("status", [302, 400])
+def test_an_answer_that_is_no_film_is_not_read_to_its_end_either(foreign: Foreign, status: int) -> None:
+    def pour(answers: Answers) -> bool:
+        answers.send_response(status)
+        answers.send_header("Location", "/v1/films/1")
+        answers.end_headers()
+        for _ in range(1000):
+            answers.wfile.write(bytes(2**20))
+            poured.append(2**20)
+        return True
+
+    poured: list[int] = []
+    foreign.hooks["GET /v1/videos/ID/content"] = pour
+    foreign.hooks["GET /v1/films/1"] = lambda a: a.bytes(200, foreign.film, "video/mp4") is None
+    if status == 302:
+        assert made(Request("a fox", **SMALL))[0].num_frames == 24
+    else:
+        assert refused(Request("a fox", **SMALL)).code == "http_400"
+    assert sum(poured) < 20 * 2**20
+
+
+def test_a_film_that_is_packed_is_not_unpacked(foreign: Foreign) -> None:
+    """A few bytes of gzip may become any number."""
+    packed = gzip.compress(foreign.film)
+    foreign.hooks["GET /v1/videos/ID/content"] = lambda a: a.bytes(200, packed, "video/mp4", {"Content-Encoding": "gzip"}) is None
+    assert refused(Request("a fox", **SMALL)).code == "remote_film"
+    assert "accept-encoding: identity" in foreign.sent[0]
+
+
+OTHERS = {
+    "OPENAI_API_KEY": "sk-leak", "OPENAI_ADMIN_KEY": "sk-leak", "OPENAI_BASE_URL": "http://127.0.0.1:9/leak", "OPENAI_ORG_ID": "leak",
+    "OPENAI_PROJECT_ID": "leak", "OPENAI_WEBHOOK_SECRET": "leak", "OPENAI_LOG": "debug",
+    "OPENAI_CUSTOM_HEADERS": "Authorization: Bearer sk-leak\nX-Leak: leak\nIdempotency-Key: leak\nHost: leak\nuser-agent: leak",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", [FOREIGN_KEY, ""])
+def test_what_the_client_would_take_from_the_environment_goes_nowhere(foreign: Foreign, tmp_path: Path, key: str) -> None:
+    """Neither another service's key nor the client's farewell to its own reaches anybody."""
+    loud = {"PYTHONWARNINGS": "always::DeprecationWarning", "UNSTRUNG_REMOTE_KEY": key}
+    words = ["a fox", "--model", "remote", "--size", "64x48", "--seconds", "1", "--seed", "5"]
+    done = run("generate", *words, cwd=tmp_path, **OTHERS, **loud)
+    assert done.returncode == 0, done.stderr
+    assert len(foreign.sent) > 3 and "leak" not in "".join(foreign.sent) and "Linux" not in "".join(foreign.sent)
+    assert {name for _, name in foreign.seen} == {f"Bearer {key}" if key else ""}
+    assert "user-agent: unstrung/" in foreign.sent[0] and f"Host: {foreign.place.split('/')[2]}" in foreign.sent[0]
+    for secret in ("Sora", "leak", FOREIGN_KEY):
+        assert secret not in done.stdout + done.stderr
+
+
+def test_this_machine_is_asked_directly_and_others_as_the_environment_says(
+    foreign: Foreign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    made(Request("a fox", **SMALL))
+    monkeypatch.setenv("http_proxy", foreign.place)
+    monkeypatch.setenv("UNSTRUNG_REMOTE_URL", "http://films.example.org/v1")
+    monkeypatch.setenv("UNSTRUNG_REMOTE_INSECURE", "1")
+    assert refused(Request("a fox", **SMALL)).code == "http_404"
+    assert foreign.seen[-1][0] == "POST http://films.example.org/v1/videos"
+    monkeypatch.setenv("http_proxy", "socks5://ann:hunter22@127.0.0.1:9")
+    error = refused(Request("a fox", **SMALL))
+    assert error.code == "remote_environment" and "ALL_PROXY" in error.message and "hunter22" not in error.message
+
+
+def test_without_the_client_that_is_said(foreign: Foreign) -> None:
+    code = "import sys; sys.modules['openai'] = None; from unstrung.cli import main; main()"
+    command = [sys.executable, "-c", code, "a fox", "--model", "remote"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and foreign.seen == []
+    words = "remote needs openai, which the default install leaves out: pip install '.[remote]'"
+    assert done.stderr == f"unstrung: {words}\n"
+
+
+@pytest.mark.parametrize("id", ["..", "v 1", ""])
+def test_an_id_that_would_lead_elsewhere_is_none(foreign: Foreign, id: str) -> None:
+    foreign.hooks["POST /v1/videos"] = lambda a: a.json(200, {"id": id, "status": "queued"}) is None
+    assert refused(Request("a fox", **SMALL)).code == "remote_garbled" and len(foreign.seen) == 1
 
 
 def test_a_film_that_would_fill_the_memory_is_not_decoded(foreign: Foreign, tmp_path: Path) -> None:

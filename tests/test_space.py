@@ -133,7 +133,7 @@ def test_the_folder_is_a_space(tmp_path: Path) -> None:
 
     listed = {r.name: r for r in map(Requirement, (folder / "requirements.txt").read_text().splitlines())}
     extras = PROJECT["optional-dependencies"]
-    wanted = [Requirement(line) for line in (*PROJECT["dependencies"], *extras["ui"], *extras["serve"])]
+    wanted = [Requirement(line) for line in (*PROJECT["dependencies"], *extras["ui"], *extras["serve"], *extras["remote"])]
     assert set(listed) == {r.name for r in wanted} - {"unstrung"}
     assert all(listed[r.name].specifier == r.specifier and r.marker is None for r in wanted if r.name in listed and not r.marker)
     assert not any(r.marker for r in listed.values()) and listed["gradio"].specifier.contains(said["sdk_version"])

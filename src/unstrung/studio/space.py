@@ -17,7 +17,7 @@ import unstrung
 from unstrung.errors import InvalidRequest, MissingWeights, UnstrungError
 from unstrung.models.remote.place import URL, find_place
 
-EXTRAS = ("", "ui", "serve")  # of what this package requires; the first is the core
+EXTRAS = ("", "ui", "serve", "remote")  # of what this package requires; the first is the core
 PYTHON = "3.11"
 THERE = {
     "sys_platform": "linux", "os_name": "posix", "platform_system": "Linux", "platform_machine": "x86_64",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unstrung.card import Limits, ModelCard
-from unstrung.errors import InvalidRequest
+from unstrung.errors import InvalidRequest, MissingWeights
 
 if TYPE_CHECKING:
     from unstrung.models.remote.film import Remote
@@ -49,17 +50,27 @@ def named_cards() -> tuple[ModelCard, ...]:
 
 
 def check(card: ModelCard) -> None:
-    """Raise `MissingWeights` where nobody has said which host, or not in a way that it can be asked; nobody is asked."""
+    """Raise `MissingWeights` where the client is not installed, or nobody has said which host, or not as it can be asked.
+
+    Nobody is asked over the network.
+    """
+    _need_client(card)
     _find(card.id)
 
 
 def load(card: ModelCard, device: str | None = None) -> Remote:
     """Return the model; its host is not asked before there is a film to make."""
-    from unstrung.models.remote.film import Remote
-
     if device is not None:
         raise InvalidRequest("device", f"device is '{device}'; {card.id} runs on its host, which chooses: leave --device out.")
+    _need_client(card)
+    from unstrung.models.remote.film import Remote
+
     return Remote(card, _find)
+
+
+def _need_client(card: ModelCard) -> None:
+    if importlib.util.find_spec("openai") is None:
+        raise MissingWeights(f"{card.id} needs openai, which the default install leaves out: pip install '.[remote]'")
 
 
 def _find(model: str) -> Place:

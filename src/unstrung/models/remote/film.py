@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 import numpy as np
 
@@ -24,8 +23,8 @@ from unstrung.events import Emit, Note, Preview, Progress
 from unstrung.media.clip import Clip
 from unstrung.media.codec import read_clip, read_picture
 from unstrung.media.vet import MOST_FRAME_BYTES, check_length
-from unstrung.models.remote.host import Host, Refusal, Trouble, form
-from unstrung.models.remote.memo import Memo, find_memo, no_memo
+from unstrung.models.remote.host import Answer, Host, Refusal, Trouble
+from unstrung.models.remote.memo import ID, Memo, find_memo, no_memo
 from unstrung.models.remote.place import PATIENCE, Place
 from unstrung.request import Request
 
@@ -37,8 +36,8 @@ UNKNOWN = ("unknown_parameter", "extra_forbidden")
 POLL = (0.25, 10.0)  # seconds between two looks, whatever the host says
 LOOK = 0.5  # seconds after which somebody who cancels is heard
 HELLO, ASKING = 5.0, 30.0  # seconds for a host to be there at all, and to take the first question
-GOODBYE = 10.0  # seconds for telling a host that nobody waits any more
 LEAST_FILM = 64 * 2**20  # bytes that a film's file may have, whatever its length; else as many as its frames
+MOST_PICTURE = 8 * 2**20  # bytes
 BAD_ENDS = ("failed", "canceled", "cancelled", "expired", "error")
 USELESS = ("remote_film", "remote_short", "too_large")  # what is wrong with a film itself, and would be the next time too
 
@@ -56,11 +55,6 @@ class Video:
     error: Mapping[str, Any]
     extras: Mapping[str, Any] | None
     pause: float  # seconds until it is worth another look
-
-    @property
-    def path(self) -> str:
-        """Return where it is, below the host's address."""
-        return f"/videos/{quote(self.id, safe='')}"
 
 
 class Remote:
@@ -141,7 +135,7 @@ class Errand:
             return None
         known = Video(self.memo.id, "queued", 0, None, {}, None, POLL[0])
         try:
-            video = replace(self._insist(partial(self._ask, "GET", known.path)), id=known.id)
+            video = self._look(known)
         except Refusal as no:
             if no.status in (401, 403):  # which says nothing of the video
                 raise
@@ -159,26 +153,19 @@ class Errand:
 
         Nothing is emitted once it is there: whoever cancels then would leave it behind.
         """
-        gone: set[str] = set()
-        as_form = picture is not None
+        gone: set[str | None] = set()
         while True:
-            fields = _fields(self.request, self.host.place.model, gone)
-            body = json.dumps(fields).encode()
+            fields, extras = _fields(self.request, self.host.place.model, gone)
             # a name of its own for every question, so that one whose answer was lost makes nothing new
-            headers = {"Idempotency-Key": self.memo.name(body + bytes([as_form])), "Content-Type": "application/json"}
-            if as_form:
-                body, headers["Content-Type"] = form(fields, picture)
+            name = self.memo.name(json.dumps([fields, extras]).encode())
+            if picture is not None:
+                fields["input_reference"] = ("first.png", picture, "image/png")
             try:
-                video = self._insist(partial(self._ask, "POST", "/videos", body, headers), first=True)
+                video = self._video(self._insist(partial(self.host.create, name, fields, extras), first=True))
             except Refusal as no:
-                left = [name for name in EXTRAS if name in fields]
-                if no.status in (415, 422) and not as_form:
-                    as_form = True  # some read forms alone
-                elif no.code in UNKNOWN and left:
-                    named = {no.field, NEEDS.get(no.field or "")} & {*left}
-                    gone |= {name for name in left if name in named} or {*left}
-                else:
+                if no.code not in UNKNOWN or not extras:
                     raise
+                gone |= ({no.field, NEEDS.get(no.field or "")} & {*extras}) or {*extras}
             else:
                 if not (self.memo.found and video.status in BAD_ENDS):
                     break
@@ -200,7 +187,7 @@ class Errand:
                 self.tell("sample", video.progress)
                 self._preview(video)
             self._wait(video.pause)
-            self.video = video = replace(self._insist(partial(self._ask, "GET", video.path)), id=video.id)
+            self.video = video = self._look(video)
         return video
 
     def part(self, error: BaseException) -> None:
@@ -218,13 +205,9 @@ class Errand:
         (self.memo.forget if over else self.memo.leave)()
 
     def cancel(self, video: Video) -> bool:
-        """Stop what the host makes, as hosts of our kind do it, or else as the API has it; say whether the host has heard it."""
+        """Stop what the host makes; say whether the host has heard it."""
         with suppress(UnstrungError, Trouble):
-            try:
-                self.host.ask("POST", f"{video.path}/cancel", b"", silence=GOODBYE)
-            except Refusal as no:
-                if no.status in (404, 405, 501):
-                    self.host.ask("DELETE", video.path, silence=GOODBYE)
+            self.host.cancel(video.id)
             return True
         return False
 
@@ -234,14 +217,14 @@ class Errand:
         self.tell("decode", 0)
         asked = _bytes(self.request)
 
-        def tell(got: int, whole: int | None) -> None:
+        def tell(got: int, whole: int) -> None:
             self.done = min(99, 100 * got // whole) if whole else self.done
             self.tick()
 
         with TemporaryDirectory(prefix="unstrung-") as folder:
             path = Path(folder) / "film.mp4"
             try:
-                self._insist(lambda: self.host.fetch(f"{video.path}/content", path, max(LEAST_FILM, asked), tell))
+                self._insist(lambda: self.host.fetch(video.id, path, max(LEAST_FILM, asked), tell))
                 check_length(path, max(MOST_FRAME_BYTES, 2 * asked))
                 clip = read_clip(path)
             except UnstrungError as error:
@@ -285,7 +268,7 @@ class Errand:
         if video.extras is None:
             return {}
         try:
-            recipe, _ = self.host.ask("GET", f"{video.path}/recipe")
+            recipe, _ = self.host.recipe(video.id)
         except (UnstrungError, Trouble):
             return {}
         model, words = recipe.get("model"), recipe.get("understood")
@@ -302,11 +285,15 @@ class Errand:
         revision = self.host.clean(model.get("revision") or "")
         return {**told, "revision": f"{video.model or ''} {revision}".strip() or None}
 
-    def _ask(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Video:
+    def _look(self, video: Video) -> Video:
+        """Return a video as it is now, under the id that it had."""
+        return replace(self._video(self._insist(partial(self.host.retrieve, video.id))), id=video.id)
+
+    def _video(self, answer: Answer) -> Video:
         """Return the video that the host answers with, and when to ask again."""
-        document, said = self.host.ask(method, path, body, headers)
+        document, said = answer
         id, error, extras = (document.get(name) for name in ("id", "error", "unstrung"))
-        if not isinstance(id, str) or not 0 < len(id) <= 200 or not isinstance(document.get("status"), str):
+        if not isinstance(id, str) or not ID.fullmatch(id) or not isinstance(document.get("status"), str):
             words = f"{self.host.name} answers, but not with a video as the Videos API has it."
             raise UnstrungError("remote_garbled", None, words)
         after = said.get("openai-poll-after-ms", "")[:9]
@@ -363,11 +350,10 @@ class Errand:
             return
         clip = None
         with suppress(UnstrungError, Trouble, OSError), TemporaryDirectory(prefix="unstrung-") as folder:
-            data = self.host.picture(f"{video.path}/content?variant=preview")
-            if data != self._seen:
-                self._seen, path = data, Path(folder) / "preview.png"
-                path.write_bytes(data)
-                clip = read_picture(path)
+            path = Path(folder) / "preview.png"
+            self.host.fetch(video.id, path, MOST_PICTURE, lambda *_: None, variant="preview")
+            if (data := path.read_bytes()) != self._seen:
+                self._seen, clip = data, read_picture(path)
         if clip is not None:
             self.emit(Preview(clip.frames, video.progress))
 
@@ -397,16 +383,16 @@ def _picture(request: Request, given: Mapping[str, Clip], model: str) -> bytes |
     return out.getvalue()
 
 
-def _fields(request: Request, model: str, gone: set[str]) -> dict[str, Any]:
-    """Return what is asked for in the API's words, without those that the host does not know."""
+def _fields(request: Request, model: str, gone: set[str | None]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what is asked for in the API's words, and in those that it never had, without those that the host does not know."""
     assert request.num_frames and request.fps
     fields: dict[str, Any] = {"model": model, "prompt": request.prompt, "size": f"{request.width}x{request.height}"}
     more = {name: getattr(request, name) for name in EXTRAS if name not in gone}
-    fields |= {name: value for name, value in more.items() if value not in (None, "")}
+    extras = {name: value for name, value in more.items() if value not in (None, "")}
     # the API knows whole seconds alone: a part of one is said in frames, or else asked for whole, and cut
-    if request.num_frames % request.fps == 0 or "num_frames" not in fields:
+    if request.num_frames % request.fps == 0 or "num_frames" not in extras:
         fields["seconds"] = str(-(-request.num_frames // request.fps))
-    return fields
+    return fields, extras
 
 
 def _bytes(request: Request) -> int:

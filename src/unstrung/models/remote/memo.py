@@ -22,7 +22,7 @@ from unstrung.errors import UnstrungError
 KEPT = 2 * 86_400.0  # seconds after which nobody comes for it any more; few hosts keep videos for longer
 MOST = 100  # films that are asked for in the same words at once
 MARK = re.compile(r"[0-9a-f]{32}")
-ID = re.compile(r"[!-~]{1,200}")
+ID = re.compile(r"(?!\.+$)[!-~]{1,200}")  # dots alone would be another place in an address
 
 
 class Memo:
