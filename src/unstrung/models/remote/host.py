@@ -79,7 +79,7 @@ class Host:
             near = httpx2.HTTPTransport() if place.near else None  # what goes to this very machine goes through no proxy
             sender = httpx2.Client(transport=near, follow_redirects=True, max_redirects=10, event_hooks=hooks)
         except (OSError, ImportError, ValueError, httpx2.InvalidURL):  # whose words may show a proxy's password
-            words = f"{self.name} can't be asked: check SSL_CERT_FILE, HTTPS_PROXY and ALL_PROXY; SOCKS needs 'httpx2[socks]'."
+            words = f"{self.name} can't be asked: check SSL_CERT_FILE, HTTPS_PROXY, ALL_PROXY (pip install 'httpx2[socks]')."
             raise UnstrungError("remote_environment", None, words) from None
         key = place.key or "none"  # which the client wants, and _stay does not send
         self._client = _Client(base_url=place.url, api_key=key, max_retries=0, timeout=SILENCE, http_client=sender)
