@@ -1,4 +1,4 @@
-"""Check everything, set up on first use: lint, types, then all tests. Arguments go to pytest."""
+"""Check everything, set up on first use: lint, types, then all tests, two files at a time. Arguments go to pytest."""
 
 import os
 import subprocess
@@ -10,7 +10,8 @@ if __name__ == "__main__":
     programs = environment(("train", "dev"))
     # with two busy processes, spinning threads make tiny models ten times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["pytest", *sys.argv[1:]]):
+    tests = ["pytest", *(sys.argv[1:] or ["-n", "2", "--dist", "loadfile"])]
+    for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], tests):
         print("$", *command, flush=True)
         if code := subprocess.call([str(programs / command[0]), *command[1:]], cwd=ROOT):
             sys.exit(code)

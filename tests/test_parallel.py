@@ -33,7 +33,7 @@ from unstrung.request import Condition, Lora, Request  # noqa: E402
 KNOWN = {card.id: card for card in CARDS}
 FOX, SEA = Condition("fox.png"), Condition("sea.png", -1)
 RUNS: dict[str, list[tuple[Condition, ...]]] = {
-    "wan2.1-1.3b": [(), (Condition("fox.mp4", kind="video", strength=0.3),)], "wan2.1-i2v-480p": [(FOX,)], "wan2.2": [()],
+    "wan2.1-1.3b": [(), (Condition("fox.mp4", kind="video", strength=0.3),)],
     "wan2.2-5b": [(), (FOX,)], "ltx-video": [(), (FOX,)], "ltx-video-0.9.5": [(), (FOX, SEA)], "helios": [(), (FOX,)],
 }  # fmt: skip
 TOGETHER = {"gpus": 2}
@@ -181,7 +181,8 @@ from unstrung import engine
 from unstrung.request import Request
 engine.generate({asked("wan2.1-1.3b", steps=900, **TOGETHER)!r}, lambda event: print(event, flush=True))
 """
-    first = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    own = {**os.environ, "TMPDIR": str(tmp_path)}
+    first = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=own)
     assert first.stdout is not None
     for line in first.stdout:
         if "stage='sample', done=2" in line:
@@ -195,6 +196,7 @@ engine.generate({asked("wan2.1-1.3b", steps=900, **TOGETHER)!r}, lambda event: p
     while set(theirs) & set(helpers()):
         assert time.monotonic() < until, "they live on"
         time.sleep(0.1)
+    assert not list(tmp_path.glob("unstrung-*"))
 
 
 def test_a_lora_goes_on_top_but_for_the_layer_where_all_is_gathered(home: Path, tmp_path: Path) -> None:

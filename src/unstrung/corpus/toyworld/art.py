@@ -86,7 +86,11 @@ def fetch(folder: Path | None = None, say: Callable[[str], None] = lambda text: 
                 raise UnstrungError("art_changed", None, f"{name} {version} is not the archive this version knows.")
             with tarfile.open(archive) as tar:
                 tar.extractall(temporary, filter="data")
-            (Path(temporary) / "package" / "assets").rename(target)
+            try:
+                (Path(temporary) / "package" / "assets").rename(target)
+            except OSError:
+                if not target.is_dir():  # else somebody else was sooner
+                    raise
     return folder
 
 
@@ -144,7 +148,7 @@ def _build(wanted: list[str], size: int, folder: Path, path: Path, index_path: P
     for name, frames in pictures.items():
         index[name] = (start, len(frames))
         start += len(frames)
-    part = path.with_suffix(".part")
+    part = path.with_suffix(f".{os.getpid()}.part")  # somebody else may build the same
     with part.open("wb") as file:
         np.save(file, np.concatenate(list(pictures.values())))
     part.replace(path)

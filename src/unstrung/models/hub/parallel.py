@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -266,10 +267,10 @@ def _error(said: Mapping[str, Any]) -> UnstrungError:
 class _Orders:
     """What whoever started this process wants of it; when that one is gone, so is this process."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, folder: Path) -> None:
         self.films: SimpleQueue[tuple[dict[str, Any], list[Any]]] = SimpleQueue()
         self.stopped = 0  # which film was canceled
-        self._line = line
+        self._line, self._folder = line, folder
         Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
@@ -277,6 +278,7 @@ class _Orders:
             try:
                 message, arrays = self._line.receive()
             except (EOFError, OSError):
+                shutil.rmtree(self._folder, ignore_errors=True)
                 os._exit(1)  # at once: the main thread may wait for a process that is gone too
             if "stop" in message:
                 self.stopped = message["stop"]
@@ -321,7 +323,7 @@ def main(connection: int) -> None:
     """Make films with the others until whoever started this process has gone."""
     line = Line(Connection(connection))
     told, _ = line.receive()
-    orders = _Orders(line)
+    orders = _Orders(line, Path(told["meeting"]).parent)
     model, family = _join(told)
     rank = told["rank"]
     while True:
