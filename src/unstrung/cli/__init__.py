@@ -335,18 +335,23 @@ def doctor(
     model: Annotated[str | None, typer.Option(help="Say instead in which ways this model fits here.")] = None,
     size: Annotated[str | None, typer.Option(help="With --model: width and height in pixels, as 640x360.")] = None,
     seconds: Annotated[float | None, typer.Option(help="With --model: the film's length.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="With --model: an option of it.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="With --model: cpu or cuda.")] = None,
     as_json: Json = False,
 ) -> None:
     """Say what this machine can run, and why not the rest."""
+    from unstrung.cli.given import read_options
     from unstrung.machine import examine, forecast
     from unstrung.request import Request
 
-    if model is None and (size or seconds or device):
-        raise InvalidRequest("model", "--size, --seconds and --device are for one model: add --model NAME.")
+    if model is None and (size or seconds or settings or device):
+        raise InvalidRequest("model", "--size, --seconds, --set and --device are for one model: add --model NAME.")
     if model is not None:
         width, height = _size(size, None, None)
-        plans = forecast(Request("a film", model=model, width=width, height=height, seconds=seconds), device)
+        options = read_options(model, settings or [])
+        plans = forecast(Request("a film", model=model, width=width, height=height, seconds=seconds, options=options), device)
         return print_json(plans) if as_json else print_plans(plans)
     report = examine()
     if as_json:

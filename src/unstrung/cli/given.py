@@ -45,7 +45,7 @@ def read_given(
     if queue and found:
         words = f"--queue can't take {found[0].source}: a queued film starts only from what its store holds. Leave out --queue."
         raise InvalidRequest("queue", words)
-    return tuple(found), tuple(map(_lora, loras or [])), _options(model, settings or [], preset)
+    return tuple(found), tuple(map(_lora, loras or [])), read_options(model, settings or [], preset)
 
 
 def _file(flag: str, name: str) -> str:
@@ -92,7 +92,7 @@ def _source(source: str) -> str:
     return f"{path.absolute()}{expert}"
 
 
-def _options(model: str | None, settings: list[str], preset: str | None) -> dict[str, Any]:
+def read_options(model: str | None, settings: list[str], preset: str | None = None) -> dict[str, Any]:
     """Return the options by name, each of the type of its default; whether the model has them is the request's check."""
     from unstrung.plugins import find_card
     from unstrung.request import DEFAULT_MODEL

@@ -118,7 +118,11 @@ def forecast(card: ModelCard, request: Request, device: str | None = None) -> li
     from unstrung.models.hub import memory, upsample
 
     family, weights = _row(card)
-    return memory.forecast(upsample.counted(weights, request), family, request, device)
+    machine, gpus = memory.look(device), request.options.get("gpus", 1)
+    if gpus > 1:  # each process holds the whole model
+        machine = memory.share(machine, gpus)
+    rows = memory.forecast(upsample.counted(weights, request), family, request, device, machine)
+    return [row for row in rows if gpus == 1 or row["plan"] in ("resident", "none")]
 
 
 def fits(card: ModelCard, machine: Machine) -> str:

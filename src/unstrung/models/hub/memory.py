@@ -157,6 +157,11 @@ def look(device: str | None = None) -> Machine:
     return Machine(None, _free_ram(), disk, width=2 if bf16_is_fast(device or "cpu") else 4)
 
 
+def share(machine: Machine, processes: int) -> Machine:
+    """Return what one of several processes has, each on a GPU of its own: the others are taken to be as free as the first."""
+    return replace(machine, ram=machine.ram // processes)
+
+
 def _free_ram() -> int:
     """Return the RAM that is free, in bytes: as Linux says, elsewhere two thirds of all, or 8 GB where nobody says."""
     if sys.platform == "linux":

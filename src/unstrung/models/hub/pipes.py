@@ -64,7 +64,7 @@ class Pipes:
         assert request.width and request.height and request.num_frames
         if self._machine is None:
             self._machine = memory.look(self.device)
-        share = replace(self._machine, ram=self._machine.ram // count)  # the GPUs are taken to be as free as the first
+        share = memory.share(self._machine, count)
         asked = self._weights, self._family, request.width, request.height, request.num_frames, share
         whole = [plan for plan in memory.every(*asked) if plan.name == "resident"]
         fitting = next((plan for plan in whole if not plan.lacks(share)), None)
