@@ -401,8 +401,10 @@ def test_it_counts_wherever_the_weights_lie(plan: str, model: str, home: Path, o
 def test_a_draft_takes_the_loras_that_were_made_for_few_steps(home: Path, opened: Any, tmp_path: Path) -> None:
     loaded, draft = opened("wan2.2"), {"preset": "draft"}
     request = replace(asked("wan2.2"), num_inference_steps=None, guidance_scale=None, options=draft)
-    with pytest.raises(InvalidRequest, match=r"unstrung models pull hf:lightx2v/Wan2\.2-Lightning/\S+/high_noise_model"):
-        engine.generate(request, model=loaded)
+    fresh: Any = engine.open_model("wan2.2")
+    with pytest.raises(InvalidRequest, match=r"unstrung models pull wan2\.2 --draft$"):
+        engine.generate(request, model=fresh)
+    assert not fresh._pipes._pipes, "it is said before anything is loaded"
     snapshot = home / "hub" / "models--lightx2v--Wan2.2-Lightning" / "snapshots" / "abc"
     for seed, source in enumerate(DRAFTS["wan2.2"]):
         place = snapshot / source.partition("#")[0].removeprefix("hf:lightx2v/Wan2.2-Lightning/")
@@ -417,6 +419,8 @@ def test_a_draft_takes_the_loras_that_were_made_for_few_steps(home: Path, opened
     assert engine.generate(again, model=loaded)[0].sha256() == clip.sha256()
     said_too = replace(request, loras=tuple(by_hand), num_inference_steps=6)  # what a preset brings is not brought twice
     assert len(engine.generate(said_too, model=loaded)[1].model["loras"]) == 2
+    weaker = replace(request, loras=(replace(by_hand[0], scale=0.5),))
+    assert [one["scale"] for one in engine.generate(weaker, model=loaded)[1].model["loras"]] == [1.0, 0.5]
     standard = replace(asked("wan2.2"), num_inference_steps=4)
     assert "loras" not in engine.generate(standard, model=loaded)[1].model
 

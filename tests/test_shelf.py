@@ -502,17 +502,33 @@ def test_one_file_of_a_repository(machine: Machine, hub: Hub) -> None:
         file = Path(machine.run("pull", f"hf:makers/looks/{name}", "--yes").stdout.strip())
         assert file.read_bytes() == looks[name]
         assert machine.run("path", f"hf:makers/looks/{name}").stdout.strip() == str(file)
-    assert machine.run("verify", "hf:makers/looks").returncode == 0
+    assert machine.run("verify", "hf:makers/looks/one.safetensors").returncode == 0
     assert not hub.gets("three.safetensors") and len(hub.gets("one.safetensors")) == 1
     file.unlink()
-    assert "missing  more/two.safetensors" in machine.run("verify", "hf:makers/looks").stdout
+    assert "missing  more/two.safetensors" in machine.run("verify", "hf:makers/looks/more/two.safetensors").stdout
     assert machine.run("pull", "hf:makers/looks/more/two.safetensors").returncode == 0
+    assert machine.run("path", "hf:makers/looks/three.safetensors").returncode == 2
     none = machine.run("pull", "hf:makers/looks/four.safetensors")
     assert none.returncode == 2 and "holds no file 'four.safetensors'. It holds: one.safetensors, more/two" in none.stderr
     assert "named as hf:OWNER/NAME/FILE.safetensors" in machine.run("pull", "hf:makers/looks/two.ckpt").stderr
-    alone = machine.run("rm", "hf:makers/looks/one.safetensors")
-    assert alone.returncode == 2 and "unstrung models rm hf:makers/looks\n" in alone.stderr
-    assert machine.run("rm", "hf:makers/looks").returncode == 0 and machine.bytes_in_cache() == 0
+    assert machine.run("rm", "hf:makers/looks/one.safetensors").returncode == 0 and file.exists()
+    assert machine.run("rm", "hf:makers/looks/more/two.safetensors").returncode == 0 and machine.bytes_in_cache() == 0
+
+
+def test_a_file_of_a_models_repository_is_not_the_model(machine: Machine, hub: Hub) -> None:
+    repo = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
+    hub.repos[repo] = {COMMIT: PIPELINE}
+    assert machine.run("pull", f"hf:{repo}/everything-in-one.safetensors", "--yes").returncode == 0
+    assert not machine.listed()["wan2.1-1.3b"]["installed"] and machine.run("path", "wan2.1-1.3b").returncode == 2
+    folder = machine.run("pull", "wan2.1-1.3b").stdout.strip()
+    hub.repos[repo] = {NEWER: {**PIPELINE, "later.safetensors": weights(8, 100)}, COMMIT: PIPELINE}
+    assert machine.run("pull", f"hf:{repo}/later.safetensors", "--yes").returncode == 0
+    assert machine.listed()["wan2.1-1.3b"]["installed"] and machine.run("path", "wan2.1-1.3b").stdout.strip() == folder
+    (packed := machine.home / "x.gguf").write_bytes(b"GGUF")
+    assert machine.run("pull", f"wan2.1-1.3b@{packed}").stdout.strip() == folder, "a newer commit is taken by who asks for it"
+    assert machine.listed()["wan2.1-1.3b"]["installed"]
+    done = machine.run("rm", f"hf:{repo}/everything-in-one.safetensors")
+    assert done.returncode == 0 and machine.run("verify", "wan2.1-1.3b").returncode == 0
 
 
 def test_beside_a_gguf_file_no_transformer_is_fetched(machine: Machine, hub: Hub, tmp_path: Path) -> None:
@@ -525,6 +541,18 @@ def test_beside_a_gguf_file_no_transformer_is_fetched(machine: Machine, hub: Hub
     there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert there == KEPT - {BIG} and machine.run("path", packed).stdout == f"{folder}\n"
     assert machine.run("verify", packed).returncode == 0
+    by_name = machine.run("path", "wan2.1-1.3b@hf:makers/packed/Q4.gguf")
+    assert by_name.stdout == f"{folder}\n"
+    assert (
+        "Q8.gguf are not on this machine: unstrung models pull"
+        in machine.run("path", "wan2.1-1.3b@hf:makers/packed/Q8.gguf").stderr
+    )
+    made = subprocess.run([*UNSTRUNG, "a fox", "--model", "wan2.1-1.3b"], env=machine.environment, capture_output=True, text=True)
+    assert made.returncode == 2 and "are not here: unstrung models pull wan2.1-1.3b\n" in made.stderr
+    one = subprocess.run(
+        [*UNSTRUNG, "a fox", "--model", "hf:makers/packed/Q4.gguf"], env=machine.environment, capture_output=True, text=True
+    )
+    assert one.returncode == 2 and "is one file: a LoRA is given as --lora" in one.stderr
     plain = machine.run("path", "wan2.1-1.3b")
     assert plain.returncode == 2 and "in part on this machine: unstrung models pull wan2.1-1.3b\n" in plain.stderr
     assert not machine.listed()["wan2.1-1.3b"]["installed"]

@@ -223,12 +223,13 @@ def fill(request: Request, card: ModelCard) -> Resolved:
         allowed = ", ".join(card.samplers) or "none to choose from"
         raise InvalidRequest("sampler", f"sampler is '{request.sampler}'; {card.id} has: {allowed}.")
     conditions = tuple(_placed(condition, num_frames) for condition in request.conditions)
-    loras = dict.fromkeys((*map(Lora, defaults.get("loras", ())), *request.loras))  # a preset's own, unless they were said too
+    said = {lora.source for lora in request.loras}  # what a preset brings, too, at a scale of its own
+    loras = (*(Lora(source) for source in defaults.get("loras", ()) if source not in said), *request.loras)
     target = replace(
         request, model=card.id, width=width, height=height, num_frames=num_frames, seconds=seconds, fps=fps, sampler=sampler,
         num_inference_steps=steps, guidance_scale=guidance, negative_prompt=request.negative_prompt or "",
         seed=request.seed if request.seed is not None else secrets.randbits(32), options=options,
-        conditions=conditions, loras=tuple(loras),
+        conditions=conditions, loras=loras,
     )  # fmt: skip
     multiple, stride, offset = card.size_multiple, card.frame_stride, card.frame_offset
     run = replace(

@@ -88,10 +88,12 @@ def find(name: str) -> ModelCard | None:
     `NAME@FILE.gguf`, or `NAME@FILE.gguf,FILE.gguf` where it has two.
     """
     if (base := _base(name)) != name:
-        # links stay as they are: those of the hub's cache lead to files without an ending
-        return card_of(*_packed(f"{base}@{','.join(map(os.path.abspath, _files(name)))}"))
+        return card_of(*_packed(f"{base}@{','.join(_files(name))}"))
     if name.startswith("hf:"):
-        folder = _in_cache(name.removeprefix("hf:"))
+        if shelf.file_of(name):
+            words = f"'{name}' is one file: a LoRA is given as --lora {name}, weights in a GGUF file as --model NAME@{name}."
+            raise UnknownModel(words)
+        folder = pulled(shelf.repository(name))
         if folder is None:
             raise MissingWeights(f"The weights of {name} are not here: unstrung models pull {name}")
     elif "/" in name or os.sep in name or name.startswith("."):
@@ -118,11 +120,13 @@ def forecast(card: ModelCard, request: Request, device: str | None = None) -> li
     from unstrung.models.hub import memory, upsample
 
     family, weights = _row(card)
-    machine, gpus = memory.look(device), request.options.get("gpus", 1)
-    if gpus > 1:  # each process holds the whole model
+    machine = memory.look(device)
+    if (gpus := request.options.get("gpus", 1)) > 1:
+        from unstrung.models.hub.parallel import check_count
+
+        check_count(gpus, device)
         machine = memory.share(machine, gpus)
-    rows = memory.forecast(upsample.counted(weights, request), family, request, device, machine)
-    return [row for row in rows if gpus == 1 or row["plan"] in ("resident", "none")]
+    return memory.forecast(upsample.counted(weights, request), family, request, device, machine)
 
 
 def fits(card: ModelCard, machine: Machine) -> str:
@@ -165,11 +169,16 @@ def load(card: ModelCard, device: str | None = None) -> HubModel:
 
 def _about(card: ModelCard, weights: Weights, folder: Path) -> dict[str, Any]:
     """Return the revision of the weights in a folder, the digests of all files that they come from, and one of these."""
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.safetensors")}
-    files = {name: path for name, path in files.items() if name.split("/")[0] not in weights.packed}
+    parts = parts_of(folder) - set(weights.packed)
+    files = {path.relative_to(folder).as_posix(): path for part in parts for path in (folder / part).rglob("*.safetensors")}
     files |= {f"{part}/{Path(packed.path).name}": Path(packed.path) for part, packed in weights.packed.items()}
     digests = {name: digest(path) for name, path in files.items()}
     return {"revision": card.revision or folder.name, "sha256": shelf.over(digests), "files": digests}
+
+
+def parts_of(folder: Path) -> set[str]:
+    """Return the parts of the pipeline in a folder; what else lies there is nobody's business."""
+    return {name for name in json.loads((folder / INDEX).read_text()) if not name.startswith("_")}
 
 
 def digest(path: Path) -> str:
@@ -190,8 +199,16 @@ def _base(name: str) -> str:
 
 
 def _files(name: str) -> list[str]:
-    """Return the GGUF files that a name has, between commas that follow an ending: others are of a file's own name."""
-    return re.split(r"(?i)(?<=\.gguf),", name.partition("@")[2])
+    """Return the paths of the GGUF files that a name has, between commas that follow an ending: others are of a file's own name.
+
+    Links stay as they are: those of the hub's cache lead to files without an ending.
+    """
+    found = []
+    for file in re.split(r"(?i)(?<=\.gguf),", name.partition("@")[2]):
+        if file.startswith("hf:"):
+            file = str(shelf.path(shelf.repository(file)) / (shelf.file_of(file) or ""))
+        found.append(os.path.abspath(file))  # noqa: PTH100
+    return found
 
 
 def _row(card: ModelCard) -> tuple[Family, Weights]:
@@ -223,7 +240,8 @@ def _packed(name: str) -> tuple[Family, Weights]:
             with file.open("rb") as opened:
                 magic = opened.read(4)
         except OSError as error:
-            raise MissingWeights(f"{file} can't be read: {error.strerror}.") from None
+            words = f"{file} can't be read: {error.strerror}: give the path of a GGUF file, or hf:OWNER/NAME/FILE.gguf."
+            raise MissingWeights(words) from None
         if magic != b"GGUF":
             raise MissingWeights(f"{file} is no GGUF file.")
     packed = {part: Packed(str(file), file.stat().st_size) for part, file in zip(parts, files, strict=True)}
@@ -263,12 +281,14 @@ def pulled(card: ModelCard) -> Path | None:
     """Return where what was pulled of a card's repository lies, by us or by another program; None where nothing does."""
     assert card.repo_id
     parts = without(card.id)
-    return shelf.path(card, parts) if shelf.installed(card, parts) else _in_cache(card.repo_id)
+    return shelf.path(card, parts) if shelf.installed(card, parts) else _in_cache(card)
 
 
-def _in_cache(repo_id: str) -> Path | None:
-    """Return the newest snapshot of a model's repository in the hub's cache."""
-    found: list[Any] = sorted(snapshots(repo_id).glob(f"*/{INDEX}"))
+def _in_cache(card: ModelCard) -> Path | None:
+    """Return the newest snapshot of a model's repository in the hub's cache, but for what we know not to be whole."""
+    assert card.repo_id
+    lacking = shelf.lacking(card)
+    found = [index for index in sorted(snapshots(card.repo_id).glob(f"*/{INDEX}")) if index.parent.name != lacking]
     return max(found, key=lambda index: index.stat().st_mtime).parent if found else None
 
 

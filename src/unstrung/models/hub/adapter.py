@@ -20,7 +20,7 @@ from unstrung.errors import Canceled, GivenBack, InvalidRequest, NotEnoughMemory
 from unstrung.events import Emit, Note, Preview, Progress
 from unstrung.media.clip import Clip, Frames
 from unstrung.models.device import why_not_compiled
-from unstrung.models.hub import caches, parallel, preview, upsample
+from unstrung.models.hub import caches, lora, parallel, preview, upsample
 from unstrung.models.hub.families import Family, Way, Weights
 from unstrung.models.hub.given import GO_ON, RULES, joined
 from unstrung.models.hub.kept import Kept
@@ -71,6 +71,8 @@ class HubModel:
     def _together(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
         """Make the clip with several processes, which stay for the next one."""
         gpus = request.options["gpus"]
+        for one in request.loras:
+            lora.find(one)
         plan = self._pipes.plan_together(request, gpus)
         if self._team is None or not self._team.serves(gpus, plan.tiled):
             self._part()
@@ -86,8 +88,9 @@ class HubModel:
     def _run(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
         assert request.fps and request.width and request.height
         way = self._way(request)
+        loras = [lora.find(one) for one in request.loras]  # what is not here is said before anything is loaded
         emit(Progress("load", 0, 1))
-        self._pipes.use_loras(request.loras, emit)
+        self._pipes.use_loras(loras, emit)
         pipe = self._pipes.get(way.pipeline)
         emit(Progress("load", 1, 1))
         emit(Progress("encode", 0, 1))

@@ -21,7 +21,7 @@ from unstrung.card import ModelCard
 from unstrung.errors import InvalidRequest, UnstrungError
 from unstrung.events import Emit, Note
 from unstrung.models.hub import digest, snapshots
-from unstrung.models.hub.families import FAMILIES, Family
+from unstrung.models.hub.families import DRAFTS, FAMILIES, Family
 from unstrung.models.hub.signatures import dotted, whose
 from unstrung.request import Lora
 
@@ -66,12 +66,11 @@ class Loras:
         self._notes: list[Note] = []
         self._about: list[dict[str, Any]] = []
 
-    def use(self, wanted: tuple[Lora, ...], emit: Emit) -> None:
+    def use(self, files: list[File], emit: Emit) -> None:
         """Have the pipeline run with these LoRAs, at their scales, and without any other.
 
         All are checked before one is loaded. Raises `InvalidRequest` for what can't be read, or fits another model.
         """
-        files = [_find(lora) for lora in wanted]
         for file in files:
             if file.expert is not None and file.expert > len(self._experts):
                 words = f"'{file.source}' names expert {file.expert}; {self._card.id} has {len(self._experts)}: leave out the #."
@@ -90,9 +89,9 @@ class Loras:
         for note in self._notes:
             emit(note)
 
-    def others(self, wanted: tuple[Lora, ...]) -> bool:
+    def others(self, files: list[File]) -> bool:
         """Say whether these are not the ones that are in; scales aside."""
-        return [_what(file) for file in map(_find, wanted)] != self._loaded
+        return [_what(file) for file in files] != self._loaded
 
     def about(self) -> list[dict[str, Any]]:
         """Return what a recipe says of those in use: source, sha256, scale, and what peft was told."""
@@ -209,7 +208,7 @@ def _what(file: File) -> tuple[str, int | None, Mapping[str, Any]]:
     return file.sha256, file.expert, file.says
 
 
-def _find(lora: Lora) -> File:
+def find(lora: Lora) -> File:
     """Find a LoRA and read its header. Raises `InvalidRequest` for what is not here, or no safetensors file."""
     from safetensors import SafetensorError, safe_open
 
@@ -249,9 +248,9 @@ def _in_hub(source: str) -> Path:
     repo, inside = "/".join(parts[:2]), "/".join(parts[2:])
     kept = [folder for folder in snapshots(repo).glob("*") if not inside or (folder / inside).exists()]
     if not kept:
-        raise InvalidRequest(
-            "loras", f"'{source}' is not here: unstrung models pull hf:{repo}{f'/{inside}' if inside else ''}", code="not_here"
-        )
+        drawn = (model for model, loras in DRAFTS.items() if any(lora.partition("#")[0] == source for lora in loras))
+        what = next((f"{model} --draft" for model in drawn), f"hf:{repo}{f'/{inside}' if inside else ''}")
+        raise InvalidRequest("loras", f"'{source}' is not here: unstrung models pull {what}", code="not_here")
     newest = max(kept, key=lambda folder: folder.stat().st_mtime)
     if inside:
         return newest / inside

@@ -105,6 +105,7 @@ class Machine:
     disk: int
     gpu: str = ""  # its name
     width: int = 2  # bytes of a number that it computes with
+    processes: int = 1  # that make a film together, each of which has what is said here
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def look(device: str | None = None) -> Machine:
 
 def share(machine: Machine, processes: int) -> Machine:
     """Return what one of several processes has, each on a GPU of its own: the others are taken to be as free as the first."""
-    return replace(machine, ram=machine.ram // processes)
+    return replace(machine, ram=machine.ram // processes, processes=processes)
 
 
 def _free_ram() -> int:
@@ -285,6 +286,8 @@ def every(
     for name, time in TIMES.items():
         if (machine.vram is None and name.endswith("-offload")) or (weights.packed and name == "fp8"):
             continue  # what is packed already is not packed again
+        if machine.processes > 1 and name != "resident":
+            continue  # each process holds the whole model
         for tiled in (False, True) if needs.decoding_tiled < needs.decoding else (False,):
             vram = dict.fromkeys(("encode", "sample", "decode"), 0)
             if machine.vram is None:

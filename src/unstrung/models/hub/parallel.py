@@ -44,9 +44,7 @@ UNEVEN = "divisible by mesh size"  # of diffusers' words for tokens that can't b
 def check(request: Request, weights: Weights, family: Family, folder: Path, device: str) -> None:
     """Raise `InvalidRequest` where so many processes can't make a film together, before anything is loaded."""
     gpus = request.options["gpus"]
-    most, here = _most(device)
-    if not 1 <= gpus <= most:
-        raise InvalidRequest("options", f"option gpus is {gpus}; this machine has {here}: --set gpus={most}")
+    check_count(gpus, device)
     if gpus == 1:
         return
     for name, off in (("cache", caches.NONE), ("compile", False), ("upsample", False)):
@@ -59,6 +57,15 @@ def check(request: Request, weights: Weights, family: Family, folder: Path, devi
         assert request.width and request.height and request.num_frames
         seen = memory.tokens(weights, family, request.width, request.height, request.num_frames) - family.text_tokens
         _divides(gpus, seen, "the film has {} tokens at this size and length")
+
+
+def check_count(gpus: int, device: str | None) -> None:
+    """Raise `InvalidRequest` where a device has no room for so many processes."""
+    import torch
+
+    most, here = _most(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if not 1 <= gpus <= most:
+        raise InvalidRequest("options", f"option gpus is {gpus}; this machine has {here}: --set gpus={most}")
 
 
 def _most(device: str) -> tuple[int, str]:

@@ -18,11 +18,11 @@ from unstrung.card import ModelCard
 from unstrung.errors import MissingWeights, NotEnoughMemory
 from unstrung.events import Emit
 from unstrung.models.device import bf16_is_fast
-from unstrung.models.hub import caches, memory, upsample
+from unstrung.models.hub import caches, memory, parts_of, upsample
 from unstrung.models.hub.families import Family, Weights
-from unstrung.models.hub.lora import Loras
+from unstrung.models.hub.lora import File, Loras
 from unstrung.models.hub.memory import Machine, Plan
-from unstrung.request import Lora, Request
+from unstrung.request import Request
 
 
 class Pipes:
@@ -61,16 +61,14 @@ class Pipes:
 
     def plan_together(self, request: Request, count: int) -> Plan:
         """Return the plan of so many processes, each with the whole model; raise `NotEnoughMemory` where it does not fit."""
-        assert request.width and request.height and request.num_frames
         if self._machine is None:
             self._machine = memory.look(self.device)
-        share = memory.share(self._machine, count)
-        asked = self._weights, self._family, request.width, request.height, request.num_frames, share
-        whole = [plan for plan in memory.every(*asked) if plan.name == "resident"]
-        fitting = next((plan for plan in whole if not plan.lacks(share)), None)
-        if fitting is None:
-            words = f"option gpus is {count}; each of {count} processes holds the whole model, and needs"
-            raise NotEnoughMemory(f"{words} {whole[-1].lacks(share)}: ask for less, or leave gpus out.")
+        weights, family, width, height, num_frames, machine = self._asked(request)
+        try:
+            fitting = memory.choose(weights, family, width, height, num_frames, memory.share(machine, count), request.fps)
+        except NotEnoughMemory as error:
+            words = f"option gpus is {count}, and each process holds the whole model: {error.message}"
+            raise NotEnoughMemory(words) from None
         if self._pipes:
             self.close()  # what is loaded here makes room
         self.plan = None
@@ -89,7 +87,8 @@ class Pipes:
 
     def _asked(self, request: Request) -> tuple[Weights, Family, int, int, int, Machine]:
         assert request.width and request.height and request.num_frames and self._machine
-        weights = upsample.counted(self._weights, request)
+        guidance = self._weights.guidance if request.guidance_scale is None else request.guidance_scale
+        weights = replace(upsample.counted(self._weights, request), guidance=guidance)  # without it there is one pass a step
         return weights, self._family, request.width, request.height, request.num_frames, self._machine
 
     def get(self, name: str) -> Any:
@@ -119,8 +118,7 @@ class Pipes:
         try:
             return self._upsampler(latents=latents, output_type="latent", **found.row.doubling).frames
         finally:
-            if self.plan and self.plan.name == "model-offload":  # one part after the other
-                part.to("cpu")
+            part.to("cpu")  # what comes after it has no room for it in its plan
 
     def scheduler(self, name: str | None) -> Any:
         """Return a sampler by its name, with the settings of the weights' own; without one, that."""
@@ -144,14 +142,14 @@ class Pipes:
             elif block._compiled_call_impl is None:
                 block.compile()
 
-    def use_loras(self, wanted: tuple[Lora, ...], emit: Emit) -> None:
+    def use_loras(self, files: list[File], emit: Emit) -> None:
         """Have what is loaded run with these LoRAs and no others; raise `InvalidRequest` for one that fits another model.
 
         Where layers come and go by turns, or lie in eight bits, nothing can be put into one any more: there the model is loaded
         anew, and placed afterwards.
         """
         by_layers = self.plan is not None and self.plan.name in memory.BY_LAYERS
-        if by_layers and self._loras and self._loras.others(wanted):
+        if by_layers and self._loras and self._loras.others(files):
             self.close()
         fresh = not self._pipes
         if fresh:
@@ -161,7 +159,7 @@ class Pipes:
         if self._loras is None:
             self._loras = Loras(next(iter(self._pipes.values())), self._card, self._family)
         try:
-            self._loras.use(wanted, emit)
+            self._loras.use(files, emit)
             if fresh and by_layers:
                 self._place()
         except BaseException:
@@ -255,7 +253,7 @@ class Pipes:
 def counted(folder: Path) -> Mapping[str, float]:
     """Return how many billions of weights each part of a pipeline has, from the heads of its files."""
     found: dict[str, float] = {}
-    for path in sorted(folder.glob("*/*.safetensors")):
+    for path in sorted(path for part in parts_of(folder) for path in (folder / part).glob("*.safetensors")):
         with path.open("rb") as file:
             head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         count = sum(math.prod(one["shape"]) for name, one in head.items() if name != "__metadata__")

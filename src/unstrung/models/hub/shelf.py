@@ -65,6 +65,9 @@ def pull(card: ModelCard, emit: Emit = ignore, *, revision: str = "", variant: s
     waits for `agree`, the disk is too small, or the hub does not give it.
     """
     on_hub(card)
+    before, one = _read(card), file_of(card.id)
+    if without and before and before.whole and not revision:
+        revision = before.commit  # what is here stays what it is
     if name := _forbidden_by():
         words = f"{card.id} can't be pulled, for {name} forbids the network: unset it, then: unstrung models pull {card.id}"
         raise UnstrungError("offline", "model", words)
@@ -75,16 +78,14 @@ def pull(card: ModelCard, emit: Emit = ignore, *, revision: str = "", variant: s
         raise UnstrungError("license", "yes", words)
     asked = revision or card.revision
     commit, listed = find_files(card, asked)
-    one = file_of(card.id)
     files = pick(card, listed, one) if one else choose(card, listed, variant)
     files = [file for file in files if file.folder not in without or not is_weights(file)]
-    folder = _folder(card)
-    _check_room(card, commit, files, folder)
-    before = _read(card)
-    if before and before.commit == commit and (one or (without and before.whole)):  # beside what came of it before
+    if without and before and before.whole and before.commit == commit:  # beside what came of it before
         names = {file.name for file in files}
         files = [*(file for file in listed if file.name in before.files and file.name not in names), *files]
         without = tuple(part for part in without if part in before.without)
+    folder = _folder(card)
+    _check_room(card, commit, files, folder)
     earlier = {before.commit, *before.earlier} - {commit} if before else set()
     record = Record(
         repo_id=card.repo_id or "", commit=commit, asked=asked, chosen=bool(revision), variant=variant, whole=False,
@@ -142,6 +143,12 @@ def size(card: ModelCard) -> int:
     return sum(by_blob.values()) + sum(part.stat().st_size for part in parts)
 
 
+def lacking(card: ModelCard) -> str:
+    """Return the commit of what was pulled of a card, where that is not whole; "" where it is, or nothing was."""
+    record = _current(card)
+    return record.commit if record and not installed(card) else ""
+
+
 def verify(card: ModelCard, emit: Emit = ignore) -> list[Fault]:
     """Read every file of a card and return those that are missing, or not what was pulled."""
     on_hub(card)
@@ -179,9 +186,6 @@ def over(digests: Mapping[str, str]) -> str:
 def remove(card: ModelCard) -> int:
     """Delete a card's weights, begun ones too, and return how many bytes that freed; other revisions in the cache stay."""
     on_hub(card)
-    if file_of(card.id):
-        words = f"model is '{card.id}'; what was pulled of {card.repo_id} goes as one: unstrung models rm hf:{card.repo_id}"
-        raise InvalidRequest("model", words)
     record = _read(card)
     if not record:
         raise MissingWeights(f"{card.id} was not pulled, so there is nothing to remove: see 'unstrung models list'.")
@@ -192,12 +196,27 @@ def remove(card: ModelCard) -> int:
     for row in record.files.values():
         part_of(folder / "blobs" / row["blob"]).unlink(missing_ok=True)
     here = [commit for commit in (record.commit, *record.earlier) if (folder / "snapshots" / commit).is_dir()]
-    if here:
+    if one := file_of(card.id):
+        for commit in here:
+            _unlink(folder, folder / "snapshots" / commit / one)
+    elif here:
         scan_cache_dir().delete_revisions(*here).execute()
     if folder.is_dir() and not any((folder / "snapshots").glob("*")):
         shutil.rmtree(folder)  # files that came, and were not given their place yet
     _place(card).unlink()
     return before - _occupied(folder)
+
+
+def _unlink(folder: Path, place: Path) -> None:
+    """Take one file out of a cached repository, with its bytes where nothing else there leads to them, and folders left empty."""
+    blob = place.resolve()
+    place.unlink(missing_ok=True)
+    if not any(other.resolve() == blob for other in (folder / "snapshots").rglob(place.name)):
+        blob.unlink(missing_ok=True)
+    for parent in place.parents:
+        if parent.name == "snapshots" or any(parent.iterdir()):
+            break
+        parent.rmdir()
 
 
 def needs_assent(card: ModelCard) -> bool:
@@ -299,7 +318,8 @@ def _folder(card: ModelCard) -> Path:
 
 def _place(card: ModelCard) -> Path:
     assert card.repo_id
-    return home() / f"{card.repo_id.replace('/', '--')}.json"
+    one = file_of(card.id)  # which has a record of its own: a model is not here because one of its files is
+    return home() / f"{card.repo_id.replace('/', '--')}{f'--{one}'.replace('/', '--') if one else ''}.json"
 
 
 def _assents() -> dict[str, dict[str, str]]:
