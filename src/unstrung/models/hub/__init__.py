@@ -177,7 +177,9 @@ def _about(card: ModelCard, weights: Weights, folder: Path) -> dict[str, Any]:
 
 
 def parts_of(folder: Path) -> set[str]:
-    """Return the parts of the pipeline in a folder; what else lies there is nobody's business."""
+    """Return the parts of the pipeline in a folder, none where there is none; what else lies there is nobody's business."""
+    if not (folder / INDEX).is_file():
+        return set()
     return {name for name in json.loads((folder / INDEX).read_text()) if not name.startswith("_")}
 
 
