@@ -582,17 +582,22 @@ def test_a_model_name_can_not_carry_the_key_into_a_recipe(foreign: Foreign) -> N
     assert made(Request("a fox", **SMALL))[1].model["revision"] == "theirs ***"
 
 
+def poured_by(answers: Answers, status: int, headers: dict[str, str], poured: list[int]) -> bool:
+    """Send a gigabyte after a head, and count what is taken."""
+    answers.send_response(status)
+    for name, value in headers.items():
+        answers.send_header(name, value)
+    answers.end_headers()
+    for _ in range(1000):
+        answers.wfile.write(bytes(2**20))
+        poured.append(2**20)
+    return True
+
+
 @pytest.mark.parametrize("says_length", [True, False])
 def test_a_body_without_end_is_not_read_to_it(foreign: Foreign, says_length: bool) -> None:
     def pour(answers: Answers) -> bool:
-        answers.send_response(200)
-        if says_length:
-            answers.send_header("Content-Length", str(10**12))
-        answers.end_headers()
-        for _ in range(1000):
-            answers.wfile.write(bytes(2**20))
-            poured.append(2**20)
-        return True
+        return poured_by(answers, 200, {"Content-Length": str(10**12)} if says_length else {}, poured)
 
     poured: list[int] = []
     foreign.hooks["GET /v1/videos/ID/content"] = pour
@@ -605,13 +610,7 @@ def test_a_body_without_end_is_not_read_to_it(foreign: Foreign, says_length: boo
 @pytest.mark.parametrize("status", [302, 400])
 def test_an_answer_that_is_no_film_is_not_read_to_its_end_either(foreign: Foreign, status: int) -> None:
     def pour(answers: Answers) -> bool:
-        answers.send_response(status)
-        answers.send_header("Location", "/v1/films/1")
-        answers.end_headers()
-        for _ in range(1000):
-            answers.wfile.write(bytes(2**20))
-            poured.append(2**20)
-        return True
+        return poured_by(answers, status, {"Location": "/v1/films/1"}, poured)
 
     poured: list[int] = []
     foreign.hooks["GET /v1/videos/ID/content"] = pour

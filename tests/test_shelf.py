@@ -513,6 +513,10 @@ def test_one_file_of_a_repository(machine: Machine, hub: Hub) -> None:
     assert "named as hf:OWNER/NAME/FILE.safetensors" in machine.run("pull", "hf:makers/looks/two.ckpt").stderr
     assert machine.run("rm", "hf:makers/looks/one.safetensors").returncode == 0 and file.exists()
     assert machine.run("rm", "hf:makers/looks/more/two.safetensors").returncode == 0 and machine.bytes_in_cache() == 0
+    assert machine.run("pull", "hf:makers/looks/more/two.safetensors").returncode == 0
+    file.unlink()
+    file.parent.rmdir()  # by hand
+    assert machine.run("rm", "hf:makers/looks/more/two.safetensors").returncode == 0
 
 
 def test_a_file_of_a_models_repository_is_not_the_model(machine: Machine, hub: Hub) -> None:

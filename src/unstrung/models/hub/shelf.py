@@ -214,9 +214,10 @@ def _unlink(folder: Path, place: Path) -> None:
     if not any(other.resolve() == blob for other in (folder / "snapshots").rglob(place.name)):
         blob.unlink(missing_ok=True)
     for parent in place.parents:
-        if parent.name == "snapshots" or any(parent.iterdir()):
+        if parent.name == "snapshots" or (parent.is_dir() and any(parent.iterdir())):
             break
-        parent.rmdir()
+        if parent.is_dir():  # somebody may have deleted it by hand
+            parent.rmdir()
 
 
 def needs_assent(card: ModelCard) -> bool:
