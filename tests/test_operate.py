@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sqlite3
@@ -10,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from served import Served
 from test_archive import ask, unstrung
 from unstrung.api.metrics import Metrics
-from unstrung.api.watch import Seen
+from unstrung.api.watch import Seen, Watch
 from unstrung.cli.logs import Lines, LogFormat
 from unstrung.errors import UnstrungError, places
 from unstrung.job import JobError
@@ -156,6 +157,20 @@ def provoke(server: Served, key: str) -> None:
     with pytest.raises(openai.InternalServerError) as broken:
         client.videos.download_content(video.id)
     assert broken.value.request_id and broken.value.response.headers["x-content-type-options"] == "nosniff"
+
+
+def test_whoever_leaves_before_the_answer_breaks_nothing() -> None:
+    async def left(scope: Any, receive: Any, send: Any) -> None:
+        pass
+
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        raise OSError
+
+    seen: list[Seen] = []
+    for app in (left, broken):
+        with suppress(OSError):
+            asyncio.run(Watch(app, [seen.append])({"type": "http", "method": "GET"}, None, None))  # type: ignore[arg-type]
+    assert [one.status for one in seen] == [499, 500]
 
 
 @pytest.mark.parametrize("options", [[], ["--log-format", "text"], ["--quiet"]], ids=["json", "text", "quiet"])

@@ -56,6 +56,8 @@ class Visitor:
         self.page = self.context.new_page()
         self.page.set_default_timeout(PATIENCE)
         self.page.on("pageerror", lambda error: self.broken.append(str(error)))
+        self.lost: list[str] = []
+        self.page.on("requestfailed", lambda request: self.lost.append(f"{request.url}: {request.failure}"))
 
     @property
     def at(self) -> str:
@@ -63,7 +65,11 @@ class Visitor:
 
     def come(self) -> Visitor:
         self.page.goto(f"{self.at}/studio/{self.language}/")
-        self.page.locator("#generate").wait_for()
+        try:
+            self.page.locator("#generate").wait_for()
+        except playwright.Error as error:
+            error.add_note(f"lost: {self.lost}; broken: {self.broken}; the page: {self.page.content()[-4000:]}")
+            raise
         return self
 
     def ask(self, prompt: str, size: str = "360p", length: float = 5, **more: str) -> Any:
@@ -597,7 +603,7 @@ def _foreign(page: Any, language: str, quoting: list[str]) -> list[str]:
             const found = [];
             for (const e of document.querySelectorAll('body *')) {
                 if (e.closest('nav, video, script, style, article .words, article .own, [aria-hidden=true]') || !e.getClientRects().length) continue;
-                if (e.matches('dd') && quoting.includes(e.previousElementSibling.innerText)) continue;
+                if (e.matches('dd') && quoting.includes(e.previousElementSibling.textContent)) continue;
                 for (const node of e.childNodes) if (node.nodeType === 3) found.push(node.textContent);
                 for (const name of ['aria-label', 'placeholder', 'title', 'alt']) found.push(e.getAttribute(name) || '');
             }
@@ -954,6 +960,30 @@ def test_guests_have_their_own_and_no_more_than_they_may(
     other.leave()
 
 
+def test_a_page_whose_parts_do_not_come_is_asked_for_again_and_then_says_so(browser: Any, studio: Studio) -> None:
+    part = "**/assets/Blocks-*.js"
+    for lose in (lambda route: route.abort(), lambda route: None):  # refused, and never answered
+        visitor = Visitor(browser, studio, "ru")
+        page = visitor.page
+        page.clock.install()
+        visitor.context.route(part, lose, times=1)
+        with page.expect_request(part):
+            page.goto(f"{visitor.at}/studio/ru/")
+        page.clock.fast_forward("00:31")
+        page.locator("#generate").wait_for()
+        visitor.context.route(part, lose)
+        with page.expect_request(part):
+            page.reload()
+        page.clock.fast_forward("00:31")
+        again = page.get_by_role("alert").get_by_role("link", name=visitor.say("parts_lost"))
+        again.wait_for()
+        assert not page.locator("#generate").count()
+        visitor.context.unroute(part)
+        again.click()
+        page.locator("#generate").wait_for()
+        visitor.context.close()
+
+
 def test_of_the_framework_only_what_the_page_needs_is_there(
     visit: Callable[..., Visitor], studio: Studio, tmp_path: Path
 ) -> None:
@@ -974,7 +1004,10 @@ def test_of_the_framework_only_what_the_page_needs_is_there(
     )
     assert ask.post(f"{at}/gradio_api/run/predict", data={"data": []}).status == 404
     assert ask.post(f"{at}/gradio_api/queue/join", data={}, headers={"origin": "http://elsewhere.example"}).status == 403
-    headers = ask.get(f"{at}/").headers
+    page = ask.get(f"{at}/")
+    assert page.text().count("<title>Unstrung</title>") == 1
+    assert "twitter:" not in page.text() and "manifest.json" not in page.text()
+    headers = page.headers
     assert (
         "connect-src 'self'" in headers["content-security-policy"]
         and "frame-ancestors 'none'" in headers["content-security-policy"]

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PAGE = "/studio"  # the route of all parts of the page
 METHODS = ("GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH")
+GONE = 499  # nginx's number: whoever asked had left before the answer, as a page does that is loaded again; nothing broke
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Watch:
         """Pass on, and tell."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        since, id, status, size = time.perf_counter(), "", 500, 0
+        since, id, status, size = time.perf_counter(), "", 0, 0
 
         async def counted(message: Message) -> None:
             nonlocal id, status, size
@@ -48,11 +49,12 @@ class Watch:
 
         try:
             await self.app(scope, receive, counted)
+            status = status or GONE
         finally:
             method = scope["method"] if scope["method"] in METHODS else "other"
             route = getattr(scope.get("route"), "path", "unmatched")
             caller = scope.get("state", {}).get("caller")
-            seen = Seen(id, method, route, status, time.perf_counter() - since, size, caller and caller.name)
+            seen = Seen(id, method, route, status or 500, time.perf_counter() - since, size, caller and caller.name)
             for listener in self.listeners:
                 listener(seen)
 

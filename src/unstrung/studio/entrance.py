@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html import escape
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -44,9 +45,8 @@ def mount(app: FastAPI) -> None:
     pages = {f"{PAGE}/{language}": Page(desk, language, app.state.letterbox) for language in LANGUAGES}
     for path, page in pages.items():
         gr.mount_gradio_app(
-            app, page.build(), path=path, theme=theme, css=(LOOK / "look.css").read_text(), head=_head(page.language),
-            footer_links=[], run_history=False, enable_monitoring=False, show_error=False, ssr_mode=False, mcp_server=False,
-            pwa=False,
+            app, page.build(), path=path, theme=theme, css=(LOOK / "look.css").read_text(), footer_links=[],
+            run_history=False, enable_monitoring=False, show_error=False, ssr_mode=False, mcp_server=False, pwa=False,
         )  # fmt: skip
     for route in app.routes:
         if isinstance(route, Mount) and route.path.startswith(PAGE):
@@ -60,6 +60,7 @@ class Entrance:
     def __init__(self, app: ASGIApp, page: Page) -> None:
         self.app, self.page, self.desk, self.language = app, page, page.desk, page.language
         self.route = SimpleNamespace(path=PAGE)
+        self.head = _head(self.language)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, send to the door, or pass on."""
@@ -82,15 +83,32 @@ class Entrance:
         else:
             return await PlainTextResponse("Not found", 404)(scope, receive, send)
 
+        start: Message = {}
+        page = bytearray()
+
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 found = MutableHeaders(scope=message)
                 for name, value in headers.items():
                     found[name] = value
+                if path == "/":
+                    return start.update(message)
+            elif path == "/":
+                page.extend(message.get("body", b""))
+                if message.get("more_body"):
+                    return
+                message = {"type": "http.response.body", "body": self._headed(page.decode()).encode()}
+                MutableHeaders(scope=start)["content-length"] = str(len(message["body"]))
+                await send(start)
             await send(message)
 
         await self.app(scope, receive, with_headers)
         scope["route"] = self.route  # what is seen of it: that the page was asked for, not which of its hundred parts
+
+    def _headed(self, page: str) -> str:
+        """Return the page with its own head. The framework would put it in after all of its parts."""
+        page = re.sub(r'<meta\s+(property="og:|name="twitter:)[^>]*>|<link rel="manifest"[^>]*>', "", page)
+        return page.replace("</head>", f"{self.head}</head>", 1).replace('lang="en"', f'lang="{self.language}"', 1)
 
     def _admit(self, request: Request, path: str, headers: dict[str, str]) -> Response | None:
         """Return what is answered without the framework, if anything; a new guest gets a pass with the page."""
@@ -147,12 +165,14 @@ def _head(language: str) -> str:
     """Return what stands in the head of the page: its language, its texts for the script, and the script."""
     say = speaker(language)
     names = ("waiting", "next", "starts_in", "ends_in", "nobody", "beginning", "making", "left", "finishing", "lost", "n_seconds",
-             "n_minutes", "n_hours", "signed_out", "bring_bad", "bring_large")  # fmt: skip
+             "n_minutes", "n_hours", "signed_out", "parts_lost", "bring_bad", "bring_large")  # fmt: skip
     place = list(LANGUAGES).index(language)
     texts = json.dumps({name: TEXTS[name][place] for name in names}, ensure_ascii=False).replace("<", "\\u003c")
     script = (LOOK / "look.js").read_text()
+    about = escape(say("tagline"))
     return (
-        f'<meta name="description" content="{escape(say("tagline"))}"><meta name="color-scheme" content="light dark">'
+        f'<title>Unstrung</title><meta name="description" content="{about}"><meta name="color-scheme" content="light dark">'
+        f'<meta property="og:title" content="Unstrung"><meta property="og:description" content="{about}">'
         f"<script>const UNSTRUNG = {{language: {json.dumps(language)}, texts: {texts}}};\n{script}</script>"
     )
 

@@ -57,6 +57,7 @@ TEXTS: dict[str, tuple[str, str, str, str]] = {
     "reused": ("These are its settings: change what you like.", "已载入其设置，可随意修改。", "Это его настройки: меняйте что угодно.", "설정을 불러왔습니다. 원하는 대로 바꾸세요."),
     "reused_but": ("These are its settings, but for a picture, sampler, adapter or option: the page has no control for these.", "已载入其设置；但图片、采样器、适配器或选项除外，此页没有对应控件。", "Это его настройки, кроме картинки, сэмплера, адаптера или опций: на странице для них нет полей.", "설정을 불러왔습니다. 단, 그림·샘플러·어댑터·옵션은 이 페이지에 칸이 없어 제외됩니다."),
     "signed_out": ("You are signed out: sign in again (in a new tab; what you have written here stays)", "你已退出，请重新登录（新标签页打开，此处内容会保留）", "Доступ закрыт: войдите снова (в новой вкладке; написанное здесь останется)", "로그아웃되었습니다. 다시 로그인하세요(새 탭에서 열리며, 여기 쓴 내용은 남습니다)"),
+    "parts_lost": ("The page could not be loaded: try again", "页面未能加载，请重试", "Страницу не удалось загрузить: попробуйте ещё раз", "페이지를 불러오지 못했습니다. 다시 시도하세요"),
     # a video on its way
     "sent": ("It is in the queue. You may close this page: it goes on.", "已进入队列。你可以关闭此页，制作会继续。", "Видео в очереди. Страницу можно закрыть: работа продолжится.", "대기열에 넣었습니다. 이 페이지를 닫아도 계속 진행됩니다."),
     "progress": ("Progress", "进度", "Ход работы", "진행률"),

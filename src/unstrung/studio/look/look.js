@@ -1,7 +1,10 @@
 // What the page does in the browser: it follows videos on their way, keeps what is unchanged in place, and reads films' recipes.
 "use strict";
-document.documentElement.lang = UNSTRUNG.language;
-// the framework's own words (a lost connection, say) follow the browser's language: here they follow the page's
+// the framework's own words (a lost connection, say) follow the browser's language: here they follow the page's. It has no words in
+// some languages, speaks English then, and says that the whole page did
+new MutationObserver(() => {
+  if (document.documentElement.lang !== UNSTRUNG.language) document.documentElement.lang = UNSTRUNG.language;
+}).observe(document.documentElement, { attributeFilter: ["lang"] });
 Object.defineProperty(navigator, "language", { get: () => UNSTRUNG.language });
 Object.defineProperty(navigator, "languages", { get: () => [UNSTRUNG.language] });
 
@@ -10,6 +13,7 @@ window.unstrung = (() => {
   const PREVIEW_REST = 1000; // ms between two previews of one video
   const WAITING_REST = 10000; // ms between two questions of how long one still waits: that the wait is over, a stream says
   const LINE_REST = 1000; // ms after its last word that a line is held for closed
+  const PARTS_REST = 30000; // ms until a page that has not come up is held for lost
 
   let ahead = 0; // ms that the server's clock is ahead of this one
   let reported = null; // what holds the report that was sent last
@@ -20,6 +24,23 @@ window.unstrung = (() => {
     if (seconds < 90) return say("n_seconds", { n: Math.max(1, Math.round(seconds)) });
     if (seconds < 5400) return say("n_minutes", { n: Math.round(seconds / 60) });
     return say("n_hours", { n: Math.round(seconds / 3600) });
+  }
+
+  // The page comes in a hundred parts, and the framework waits for each without end and without a word. Where one does not come,
+  // the page is asked for once more (what came is kept, so little is fetched again); the second time it says so.
+  function mind() {
+    let given = false;
+    const lost = () => {
+      if (given || document.querySelector(".gradio-container button")) return;
+      given = true;
+      const again = Date.now() - (Number(sessionStorage.getItem("unstrung-again")) || 0) > 10 * PARTS_REST;
+      sessionStorage.setItem("unstrung-again", Date.now());
+      if (again) return location.reload();
+      document.body.insertAdjacentHTML("afterbegin", '<p role="alert" style="padding: 2em; text-align: center"><a id="lost" href=""></a></p>');
+      document.querySelector("#lost").textContent = say("parts_lost");
+    };
+    addEventListener("vite:preloadError", lost);
+    addEventListener("load", () => setTimeout(lost, PARTS_REST));
   }
 
   // Say that whoever is at the page is nobody any more; what they have written stays.
@@ -64,6 +85,7 @@ window.unstrung = (() => {
       for (const look of own.waiting) look();
     });
 
+  mind();
   const fetched = window.fetch;
   window.fetch = async (...asked) => {
     const at = asked[0].url || String(asked[0]);
