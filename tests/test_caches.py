@@ -121,7 +121,7 @@ def test_the_same_seed_gives_the_same_frames_wherever_the_weights_lie(cache: str
             opened._run(engine.resolve(request, opened.card).run, lambda _: None, {})
         return
     offloaded = opened._run(engine.resolve(request, opened.card).run, lambda _: None, {})
-    assert np.abs(offloaded.frames.astype(int) - resident.frames).max() <= 1
+    assert np.abs(offloaded.frames.astype(int) - resident.frames).max() <= tiny.NEAR
     opened.close()
 
 
@@ -132,7 +132,7 @@ def test_a_compiled_transformer_draws_the_same(home: Path) -> None:
     compiled, recipe = engine.generate(replace(request, options={"compile": True}), model=opened)
     assert recipe.resolved["options"]["compile"] is True
     assert all(block._compiled_call_impl for block in blocks(opened._pipes.get("CogVideoXPipeline").transformer))
-    assert np.abs(compiled.frames.astype(int) - plain.frames).max() <= 2
+    assert np.abs(compiled.frames.astype(int) - plain.frames).max() <= 2 * tiny.NEAR
     assert engine.generate(request, model=opened)[0].sha256() == plain.sha256()
 
 

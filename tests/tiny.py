@@ -15,8 +15,11 @@ import torch
 import transformers
 from diffusers.pipelines.ltx.modeling_latent_upsampler import LTXLatentUpsamplerModel
 
+from unstrung.models.device import bf16_is_fast
 from unstrung.models.hub import CARDS
 
+# steps of 255 by which the same film may differ where sums are made in another order: in sixteen bits that is more
+NEAR = 6 if bf16_is_fast("cpu") else 1
 WORDS = "a red fox running through the snow at night the sea under a blue sky with two small houses and one tall tree".split()
 
 

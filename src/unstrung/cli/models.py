@@ -91,8 +91,8 @@ def models_pull(
 ) -> None:
     """Fetch a model's weights from the Hugging Face hub, and check every byte; what was cut off goes on.
 
-    hf:OWNER/NAME is any repository there, hf:OWNER/NAME/FILE.safetensors one file of it, as a LoRA is. Of NAME@FILE.gguf comes
-    all but the weights that the file holds.
+    hf:OWNER/NAME is any repository there, hf:OWNER/NAME/FILE.safetensors one file of it, as a LoRA is. Of NAME@FILE comes all
+    but the weights that the file holds.
     """
     from unstrung.models.hub import drafts
 

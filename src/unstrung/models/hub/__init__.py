@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import re
 from pathlib import Path
@@ -21,7 +22,7 @@ from unstrung.models.hub.families import (
     NOTHING,
     UPSAMPLERS,
     Family,
-    Packed,
+    Single,
     Weights,
 )
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 DEVICES = (None, "cpu", "cuda", "mps")
 MIN_SIDE, MAX_SIDE = 64, 2048
 INDEX = "model_index.json"
+GGUF = ".gguf"
 
 
 def card_of(family: Family, weights: Weights) -> ModelCard:
@@ -84,14 +86,14 @@ CARDS = tuple(card_of(family, weights) for family, weights in _KNOWN.values())
 def find(name: str) -> ModelCard | None:
     """Return the card of a model that is in no list; None for other names.
 
-    That is a folder with a pipeline in it, `hf:OWNER/NAME`, or a listed one whose transformer comes from a GGUF file:
-    `NAME@FILE.gguf`, or `NAME@FILE.gguf,FILE.gguf` where it has two.
+    That is a folder with a pipeline in it, `hf:OWNER/NAME`, or a listed one whose transformer comes from a file of its own:
+    `NAME@FILE.safetensors` or `NAME@FILE.gguf`, with two files and a comma between where it has two.
     """
     if (base := _base(name)) != name:
-        return card_of(*_packed(f"{base}@{','.join(_files(name))}"))
+        return card_of(*_singles(f"{base}@{','.join(_files(name))}"))
     if name.startswith("hf:"):
         if shelf.file_of(name):
-            words = f"'{name}' is one file: a LoRA is given as --lora {name}, weights in a GGUF file as --model NAME@{name}."
+            words = f"'{name}' is one file: a LoRA is given as --lora {name}, a transformer as --model NAME@{name}."
             raise UnknownModel(words)
         folder = pulled(shelf.repository(name))
         if folder is None:
@@ -108,7 +110,7 @@ def find(name: str) -> ModelCard | None:
 def check(card: ModelCard) -> None:
     """Raise `MissingWeights` where diffusers or the weights are not installed; nothing is loaded."""
     base = _base(card.id)
-    for needed in ("torch", "diffusers", "transformers", *(["gguf"] if base != card.id else [])):
+    for needed in ("torch", "diffusers", "transformers", *(["gguf"] if base != card.id and GGUF in card.id.lower() else [])):
         if importlib.util.find_spec(needed) is None:
             raise MissingWeights(f"{card.id} needs {needed}, which the default install leaves out: pip install '.[hub]'")
     if _folder(card) is None:
@@ -169,9 +171,9 @@ def load(card: ModelCard, device: str | None = None) -> HubModel:
 
 def _about(card: ModelCard, weights: Weights, folder: Path) -> dict[str, Any]:
     """Return the revision of the weights in a folder, the digests of all files that they come from, and one of these."""
-    parts = parts_of(folder) - set(weights.packed)
+    parts = parts_of(folder) - set(weights.singles)
     files = {path.relative_to(folder).as_posix(): path for part in parts for path in (folder / part).rglob("*.safetensors")}
-    files |= {f"{part}/{Path(packed.path).name}": Path(packed.path) for part, packed in weights.packed.items()}
+    files |= {f"{part}/{Path(file.path).name}": Path(file.path) for part, file in weights.singles.items()}
     digests = {name: digest(path) for name, path in files.items()}
     return {"revision": card.revision or folder.name, "sha256": shelf.over(digests), "files": digests}
 
@@ -190,23 +192,23 @@ def digest(path: Path) -> str:
 
 
 def without(model: str) -> tuple[str, ...]:
-    """Return the parts of a model whose weights come from GGUF files."""
-    return tuple(_packed(model)[1].packed) if _base(model) != model else ()
+    """Return the parts of a model whose weights come from files of their own."""
+    return tuple(_singles(model)[1].singles) if _base(model) != model else ()
 
 
 def _base(name: str) -> str:
-    """Return which listed model is meant where a GGUF file comes after it; other names as they are."""
+    """Return which listed model is meant where a file comes after it; other names as they are."""
     base, at, files = name.partition("@")
-    return base if at and files.lower().endswith(".gguf") and base in _KNOWN else name
+    return base if at and files.lower().endswith(fetch.SINGLE) and base in _KNOWN else name
 
 
 def _files(name: str) -> list[str]:
-    """Return the paths of the GGUF files that a name has, between commas that follow an ending: others are of a file's own name.
+    """Return the paths of the files that a name has, between commas that follow an ending: others are of a file's own name.
 
     Links stay as they are: those of the hub's cache lead to files without an ending.
     """
     found = []
-    for file in re.split(r"(?i)(?<=\.gguf),", name.partition("@")[2]):
+    for file in re.split(r"(?i)(?<=\.gguf),|(?<=\.safetensors),", name.partition("@")[2]):
         if file.startswith("hf:"):
             file = str(shelf.path(shelf.repository(file)) / (shelf.file_of(file) or ""))
         found.append(os.path.abspath(file))  # noqa: PTH100
@@ -218,37 +220,53 @@ def _row(card: ModelCard) -> tuple[Family, Weights]:
     if card.id in _KNOWN:
         return _KNOWN[card.id]
     if _base(card.id) != card.id:
-        return _packed(card.id)
+        return _singles(card.id)
     assert card.repo_id
     return _read(card.id, Path(card.repo_id))
 
 
-def _packed(name: str) -> tuple[Family, Weights]:
-    """Return a listed model whose transformers come from GGUF files."""
+def _singles(name: str) -> tuple[Family, Weights]:
+    """Return a listed model whose transformers come from files of their own."""
     from dataclasses import replace
 
     family, weights = _KNOWN[_base(name)]
     parts = [part for part in weights.billions if part.startswith("transformer")]
     files = [Path(file) for file in _files(name)]
-    if not family.gguf:
-        able = ", ".join(other.id for other in FAMILIES if other.gguf)
-        raise UnknownModel(f"diffusers reads no GGUF files for {weights.id}; it does for: {able}.")
+    if not family.singles:
+        able = ", ".join(other.id for other in FAMILIES if other.singles)
+        raise UnknownModel(f"diffusers reads no single files for {weights.id}; it does for: {able}.")
     if len(files) != len(parts):
-        raise UnknownModel(
-            f"{weights.id} has {len(parts)} transformers ({', '.join(parts)}), and {len(files)} GGUF files are named."
-        )
-    for file in files:
-        try:
-            with file.open("rb") as opened:
-                magic = opened.read(4)
-        except OSError as error:
-            words = f"{file} can't be read: {error.strerror}: give the path of a GGUF file, or hf:OWNER/NAME/FILE.gguf."
-            raise MissingWeights(words) from None
-        if magic != b"GGUF":
-            raise MissingWeights(f"{file} is no GGUF file.")
-    packed = {part: Packed(str(file), file.stat().st_size) for part, file in zip(parts, files, strict=True)}
-    summary = f"{weights.summary} Its transformer comes from a GGUF file."
-    return family, replace(weights, id=name, summary=summary, packed=packed)
+        raise UnknownModel(f"{weights.id} has {len(parts)} transformers ({', '.join(parts)}), and {len(files)} files are named.")
+    singles, billions = {}, dict(weights.billions)
+    for part, file in zip(parts, files, strict=True):
+        size, found = _sizes(file)
+        singles[part] = Single(str(file), size)
+        billions[part] = min(found, billions[part])  # a file may hold other parts too
+    summary = f"{weights.summary} Its transformer comes from a file of its own."
+    return family, replace(weights, id=name, summary=summary, singles=singles, billions=billions)
+
+
+def _sizes(file: Path) -> tuple[int | None, float]:
+    """Return the bytes of what stays packed, None where nothing does, and how many billions of weights a file has, if it says so.
+
+    Raises `MissingWeights` for a file that holds none, or holds them as diffusers does not read them.
+    """
+    try:
+        with file.open("rb") as opened:
+            if file.suffix.lower() == GGUF:
+                if opened.read(4) != b"GGUF":
+                    raise MissingWeights(f"{file} is no GGUF file.")
+                return file.stat().st_size, math.inf
+        head = fetch.head(file)
+    except ValueError:
+        raise MissingWeights(f"{file} is no safetensors file.") from None
+    except OSError as error:
+        words = f"{file} can't be read: {error.strerror}: give the path of a file, or hf:OWNER/NAME/FILE."
+        raise MissingWeights(words) from None
+    if scaled := next((name for name in head if "scale_weight" in name or "weight_scale" in name or name == "scaled_fp8"), None):
+        words = f"{file} holds weights in eight bits with scales ({scaled}), which diffusers does not read"
+        raise MissingWeights(f"{words}: take one in bf16, or a GGUF.")
+    return None, fetch.billions(head)
 
 
 def _read(name: str, folder: Path) -> tuple[Family, Weights]:

@@ -270,9 +270,10 @@ def _shares(steps: int, sizes: int) -> list[int]:
 
 
 def _uint8(frames: Any) -> Frames:
-    """Return a pipeline's frames (t h w c) in 0..1 as bytes, as diffusers itself rounds them."""
-    bytes_: Frames = (np.asarray(frames) * 255).round().astype(np.uint8)
-    return bytes_
+    """Return a pipeline's frames (t h w c) in 0..1 as bytes, as diffusers itself rounds them: in their own place."""
+    values = np.asarray(frames)
+    np.rint(np.multiply(values, 255, out=values), out=values)
+    return values.astype(np.uint8)
 
 
 def _with_sound(clip: Clip, sound: Tensor, rate: int) -> Clip:
@@ -311,6 +312,7 @@ class _Report:
         self._total, self._done, self._steps, self._begun = 0, 0, 0, False
         self._passed, self._later = 0, 0  # steps of the passes before and after the one at work
         self._before: Tensor | None = None
+        self._known: tuple[Tensor, list[float], list[tuple[float, float]]] | None = None  # of the timesteps that they are of
 
     def expect(self, one: _Pass) -> None:
         """Hear which pass comes now."""
@@ -332,12 +334,14 @@ class _Report:
     def step(self, pipe: Any, i: int, timestep: Any, kept: dict[str, Any]) -> dict[str, Any]:
         """Hear of the end of a step, with its latents."""
         latents = kept.get("latents")
-        before, self._before = self._before, None if latents is None else latents.clone()  # some are written over in place
         self._steps += 1  # while `i` begins anew with each piece of a film, and with each size of it
-        due = i and (self._steps - self._passed) % PREVIEW_EVERY == 0
-        if not due or latents is None or before is None or before.shape != latents.shape:
+        n = self._steps - self._passed
+        before, self._before = self._before, None
+        if latents is not None and (n + 1) % PREVIEW_EVERY == 0:
+            self._before = latents.clone()  # some are written over in place
+        if not i or n % PREVIEW_EVERY or latents is None or before is None or before.shape != latents.shape:
             return {}
-        known, at = preview.levels(pipe.scheduler), _index(pipe.scheduler, timestep, i)
+        known, at = self._levels(pipe.scheduler, timestep, i)
         if at + 1 < len(known) - 1 and (clean := preview.foreseen(before, latents, (known[at], known[at + 1]))) is not None:
             asked = self._request
             assert asked.num_frames and asked.height and asked.width
@@ -345,6 +349,17 @@ class _Report:
             if shown is not None:
                 self._emit(Preview(preview.enlarged(self._colours.frames(shown), PREVIEW_SIDE), self._steps))
         return {}
+
+    def _levels(self, scheduler: Any, timestep: Any, i: int) -> tuple[list[tuple[float, float]], int]:
+        """Return the levels of a scheduler's steps, and which step one is: not the i-th where a pipeline leaves out the first."""
+        if self._known is None or self._known[0] is not scheduler.timesteps:
+            self._known = scheduler.timesteps, scheduler.timesteps.tolist(), preview.levels(scheduler)
+        _, steps, known = self._known
+        if (
+            timestep is None or torch.as_tensor(timestep).numel() != 1 or float(timestep) not in steps
+        ):  # some have one for each frame
+            return known, i
+        return known, steps.index(float(timestep))
 
     def stepping(self, step: Callable[..., Any]) -> Callable[..., Any]:
         """Return a scheduler's step that is heard of, for pipelines that call nobody back."""
@@ -393,14 +408,6 @@ class _Report:
                 return self._pipe.video_processor.postprocess_video(video, output_type="np")[0]
         finally:
             self._pipe.maybe_free_model_hooks()
-
-
-def _index(scheduler: Any, timestep: Any, i: int) -> int:
-    """Return which of a scheduler's steps one is: not the i-th, where a pipeline has left out the first ones."""
-    if timestep is None or torch.as_tensor(timestep).numel() != 1:  # some have one for each frame
-        return i
-    found = (scheduler.timesteps == timestep).nonzero()
-    return int(found[0]) if len(found) else i
 
 
 class _Bar:

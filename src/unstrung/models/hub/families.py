@@ -46,11 +46,11 @@ class Way:
     most: int | None = None  # frames that it can draw, where the model can draw more in other ways
 
 
-class Packed(NamedTuple):
-    """Weights of a component in a GGUF file, and its size in bytes."""
+class Single(NamedTuple):
+    """Weights of a component in a file of their own."""
 
     path: str
-    size: int
+    size: int | None  # in bytes where they stay packed, as in a GGUF file; None where they become as large as any
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Weights:
     options: Mapping[str, tuple[Any, str]] = field(default_factory=lambda: NOTHING)  # what people may set too
     schedule: tuple[str, tuple[float, ...]] | None = None  # the argument and the levels that it was distilled for, at `steps`
     fixed: bool = False  # whether it draws at `size` alone
-    packed: Mapping[str, Packed] = field(default_factory=lambda: NOTHING)  # by component, what comes from a file of somebody's
+    singles: Mapping[str, Single] = field(default_factory=lambda: NOTHING)  # by component, what comes from a file of somebody's
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Family:
     loras: bool = True  # whether diffusers can put LoRAs into its pipelines
     float32: tuple[str, ...] = ()  # components that lose too much in bfloat16
     samplers: Mapping[str, str] = field(default_factory=lambda: FLOW)  # diffusers' schedulers, by our names
-    gguf: bool = False  # whether diffusers reads its transformers from GGUF files
+    singles: bool = False  # whether diffusers reads its transformers from single files, as they are published for other programs
     pieces: bool = False  # whether a film is more than one decoding: of pieces, or of its sound too
     caches: tuple[
         str, ...
@@ -184,7 +184,7 @@ MOCHI = Family(
 _DISTILLED: Mapping[str, Any] = {"guidance": 1.0, "steps": 8, "draft_steps": 8}
 _LTX: Mapping[str, Any] = {
     "size_multiple": 32, "frame_stride": 8, "frame_offset": 1, "latent": (128, 8, 32), "patch": (1, 1), "layout": "packed",
-    "fps": "frame_rate", "gguf": True, "caches": (FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT),
+    "fps": "frame_rate", "singles": True, "caches": (FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT),
 }  # fmt: skip
 LTX = Family(
     "ltx",
@@ -258,7 +258,7 @@ _WAN_WAYS = {
     VIDEO: Way("WanVideoToVideoPipeline", "video", cached=False),
 }
 _WAN: Mapping[str, Any] = {
-    "text_tokens": 512, "frame_stride": 4, "frame_offset": 1, "layout": "bcthw", "float32": ("vae",), "gguf": True,
+    "text_tokens": 512, "frame_stride": 4, "frame_offset": 1, "layout": "bcthw", "float32": ("vae",), "singles": True,
 }  # fmt: skip
 _WAN_SAMPLERS = {"unipc": "UniPCMultistepScheduler", "euler": "FlowMatchEulerDiscreteScheduler"}
 _WAN_CLIP: Mapping[str, float] = {"text_encoder": UMT5_XXL, "vae": 0.13, "image_encoder": 0.63}

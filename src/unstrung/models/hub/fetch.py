@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
+import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from unstrung.card import ModelCard
 from unstrung.errors import MissingWeights, UnstrungError
@@ -113,6 +116,20 @@ def pick(card: ModelCard, files: Iterable[File], name: str) -> list[File]:
         there = ", ".join(file.name for file in files if file.name.endswith(SINGLE)) or "none"
         raise UnstrungError("no_weights", "model", f"{card.repo_id} holds no file '{name}'. It holds: {there}.")
     return found
+
+
+def head(path: Path) -> dict[str, Any]:
+    """Return what a safetensors file says of its tensors: JSON, after eight bytes of its length. Raises `ValueError` for none."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if not 1 < size < path.stat().st_size:
+            raise ValueError(f"{path} is no safetensors file")
+        return {name: said for name, said in json.loads(file.read(size)).items() if name != "__metadata__"}
+
+
+def billions(head: Mapping[str, Any]) -> float:
+    """Return how many billions of numbers the tensors have that a file's head tells of."""
+    return sum(math.prod(one["shape"]) for one in head.values()) / 1e9
 
 
 def is_weights(file: File) -> bool:

@@ -223,7 +223,7 @@ def _needs(weights: Weights, family: Family, width: int, height: int, num_frames
     _, width, height = upsample.passes(weights, family, width, height)[-1]  # the last one is the largest
     more = bytes_ // 2  # the costs were counted in bfloat16, those of what is always float32 in that
     sizes = {part: int(n * 1e9) * (4 if part in family.float32 else bytes_) for part, n in weights.billions.items()}
-    sizes |= {part: packed.size for part, packed in weights.packed.items()}
+    sizes |= {part: file.size for part, file in weights.singles.items() if file.size}
     large = tuple(size for part, size in sizes.items() if part.startswith("transformer"))
     texts = tuple(size for part, size in sizes.items() if "encoder" in part)
     area = width * height
@@ -284,7 +284,9 @@ def every(
     work = petaflops(weights, family, width, height, num_frames)
     speed = next((speed for gpu, speed in PETAFLOPS_A_SECOND.items() if gpu in machine.gpu), None)
     for name, time in TIMES.items():
-        if (machine.vram is None and name.endswith("-offload")) or (weights.packed and name == "fp8"):
+        if (machine.vram is None and name.endswith("-offload")) or (
+            name == "fp8" and any(file.size for file in weights.singles.values())
+        ):
             continue  # what is packed already is not packed again
         if machine.processes > 1 and name != "resident":
             continue  # each process holds the whole model

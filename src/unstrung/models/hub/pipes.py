@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import inspect
 import json
-import math
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -19,7 +18,8 @@ from unstrung.errors import MissingWeights, NotEnoughMemory
 from unstrung.events import Emit
 from unstrung.models.device import bf16_is_fast
 from unstrung.models.hub import caches, memory, parts_of, upsample
-from unstrung.models.hub.families import Family, Weights
+from unstrung.models.hub.families import Family, Single, Weights
+from unstrung.models.hub.fetch import billions, head
 from unstrung.models.hub.lora import File, Loras
 from unstrung.models.hub.memory import Machine, Plan
 from unstrung.request import Request
@@ -31,8 +31,8 @@ class Pipes:
     def __init__(self, card: ModelCard, family: Family, weights: Weights, folder: Path, device: str) -> None:
         self._card, self._family, self.folder, self.device = card, family, folder, device
         here = counted(folder)
-        packed = {part: weights.billions[part] for part in weights.packed}
-        self._weights = replace(weights, billions={**here, **packed}) if here else weights
+        singles = {part: weights.billions[part] for part in weights.singles}
+        self._weights = replace(weights, billions={**here, **singles}) if here else weights
         self._pipes: dict[str, Any] = {}
         self._machine: Machine | None = None  # as it was before anything was loaded
         self._upsampler: Any = None
@@ -205,9 +205,9 @@ class Pipes:
         try:
             pipe = diffusers.DiffusionPipeline.from_pretrained(
                 self.folder, dtype=kinds, use_safetensors=True, local_files_only=True, variant=self._variant(),
-                **dict.fromkeys(self._weights.packed),
+                **dict.fromkeys(self._weights.singles),
             )  # fmt: skip
-            pipe.register_modules(**{part: self._packed(part, file.path) for part, file in self._weights.packed.items()})
+            pipe.register_modules(**{part: self._single(part, file) for part, file in self._weights.singles.items()})
         except ImportError as error:  # of what one family's parts alone need
             words = str(error).strip().splitlines()[0]
             raise MissingWeights(f"{self._card.id} needs a library that is not here: {words}") from None
@@ -226,22 +226,24 @@ class Pipes:
         if self.loaded:
             self.loaded(pipe)
 
-    def _packed(self, part: str, path: str) -> Any:
-        """Return a transformer with the weights of a GGUF file, which are unpacked layer by layer while it computes."""
+    def _single(self, part: str, file: Single) -> Any:
+        """Return a transformer with the weights of one file; what is packed is unpacked layer by layer while it computes."""
         import diffusers
 
         config = self.folder / part
         made = getattr(diffusers, json.loads((config / "config.json").read_text())["_class_name"])
-        packed = diffusers.GGUFQuantizationConfig(compute_dtype=self.kind)
+        packed = {"quantization_config": diffusers.GGUFQuantizationConfig(compute_dtype=self.kind)} if file.size else {}
         try:
-            transformer = made.from_single_file(
-                path, config=str(config), quantization_config=packed, dtype=self.kind, local_files_only=True
-            )
+            transformer = made.from_single_file(file.path, config=str(config), dtype=self.kind, local_files_only=True, **packed)
         except (ValueError, KeyError, IndexError, RuntimeError, OSError) as error:
             words = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise MissingWeights(f"{path} does not fit the {part} of {self._weights.id}: {words}") from None
+            raise MissingWeights(f"{file.path} does not fit the {part} of {self._weights.id}: {words}") from None
         if lacking := [name for name, weight in transformer.named_parameters() if weight.is_meta]:
-            raise MissingWeights(f"{path} does not fit the {part} of {self._weights.id}: it has no {lacking[0]}.")
+            raise MissingWeights(f"{file.path} does not fit the {part} of {self._weights.id}: it has no {lacking[0]}.")
+        if not packed:
+            for name, weight in transformer.named_parameters():  # as `from_pretrained` has them
+                if set(made._keep_in_fp32_modules or ()) & set(name.split(".")):
+                    weight.data = weight.data.float()
         return transformer
 
     def _variant(self) -> str | None:
@@ -254,10 +256,7 @@ def counted(folder: Path) -> Mapping[str, float]:
     """Return how many billions of weights each part of a pipeline has, from the heads of its files."""
     found: dict[str, float] = {}
     for path in sorted(path for part in parts_of(folder) for path in (folder / part).glob("*.safetensors")):
-        with path.open("rb") as file:
-            head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        count = sum(math.prod(one["shape"]) for name, one in head.items() if name != "__metadata__")
-        found[path.parent.name] = found.get(path.parent.name, 0.0) + count / 1e9
+        found[path.parent.name] = found.get(path.parent.name, 0.0) + billions(head(path))
     return found
 
 

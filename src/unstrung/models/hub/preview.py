@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from unstrung.media.clip import Frames
@@ -22,21 +23,20 @@ class Colours:
 
     def __init__(self, family: Family) -> None:
         self._family = family
-        self._map: Tensor | None = None  # (channels + 1, 3)
+        self._map: NDArray[np.float32] | None = None  # (channels + 1, 3)
 
     def learn(self, pipe: Any) -> None:
         """Learn the map, if it is not known yet."""
         if self._map is None:
-            self._map = self._learned(pipe)
+            self._map = self._learned(pipe).numpy()
             pipe.maybe_free_model_hooks()
 
     def frames(self, latents: Tensor) -> Frames:
         """Return latents (c t h w), as the pipeline has them, as uint8 frames (t h w 3), a pixel each."""
         assert self._map is not None, "nothing was learned"
-        states = latents.float().cpu().movedim(0, -1)  # t h w c
-        ones = torch.ones_like(states[..., :1])
-        colours = torch.cat([states, ones], -1) @ self._map
-        return (colours.clamp(0, 1) * 255).round().byte().numpy()
+        states = latents.float().cpu().flatten(1).numpy()
+        colours = states.T @ self._map[:-1] + self._map[-1]
+        return (colours.clip(0, 1) * 255).round().astype(np.uint8).reshape(*latents.shape[1:], 3)
 
     @torch.no_grad()
     def _learned(self, pipe: Any) -> Tensor:
@@ -97,9 +97,9 @@ def levels(scheduler: Any) -> list[tuple[float, float]]:
     cumulative = getattr(scheduler, "alphas_cumprod", None)
     flows = "flow" in type(scheduler).__name__.lower() or getattr(scheduler.config, "use_flow_sigmas", False)
     if cumulative is not None and not flows:
-        kept = [float(cumulative[int(step)]) for step in scheduler.timesteps] + [1.0]
+        kept = [*cumulative[scheduler.timesteps.long().to(cumulative.device)].tolist(), 1.0]
         return [(share**0.5, (1 - share) ** 0.5) for share in kept]
-    return [(1 - float(sigma), float(sigma)) for sigma in scheduler.sigmas]
+    return [(1 - sigma, sigma) for sigma in torch.as_tensor(scheduler.sigmas).tolist()]
 
 
 def foreseen(before: Tensor, after: Tensor, levels: tuple[tuple[float, float], tuple[float, float]]) -> Tensor | None:
@@ -108,10 +108,10 @@ def foreseen(before: Tensor, after: Tensor, levels: tuple[tuple[float, float], t
     share = signal * noise_after - signal_after * noise
     if abs(share) < 1e-6:
         return None
-    return (before.float() * noise_after - after.float() * noise) / share
+    return (before.float() * (noise_after / share)).sub_(after.float(), alpha=noise / share)
 
 
 def enlarged(frames: Frames, side: int) -> Frames:
     """Return frames (t h w 3) whose longer side is about `side` pixels: each pixel several times."""
     times = max(1, round(side / max(frames.shape[1:3])))
-    return np.repeat(np.repeat(frames, times, 1), times, 2)
+    return np.repeat(np.repeat(frames, times, 2), times, 1)  # rows last: a seventeenth of the time, for they are copied whole
