@@ -193,11 +193,13 @@ def test_what_does_not_fit_is_refused_in_words(home: Path, files: dict[str, list
     save_file({"blocks.0.ffn.0.weight": torch.ones(2, 2), "blocks.0.ffn.0.scale_weight": torch.ones(1)}, scaled)
     half = tmp_path / "half.safetensors"
     half.write_bytes(scaled.read_bytes()[:40])
+    odd = tmp_path / "odd.safetensors"
+    odd.write_bytes((30).to_bytes(8, "little") + b'{"a": {"dtype": "F32"}}       ' + b"\0" * 8)
     other = tmp_path / "other.safetensors"
     save_file({"blocks.0.ffn.0.weight": torch.ones(2, 2)}, other)
     for name, kind, words in (
         (f"wan2.1-1.3b@{scaled}", MissingWeights, r"in eight bits with scales \(blocks.0.ffn.0.scale_weight\)"),
-        (f"wan2.1-1.3b@{half}", MissingWeights, "is no safetensors file"),
+        *((f"wan2.1-1.3b@{file}", MissingWeights, "is no safetensors file") for file in (half, odd)),
         (f"wan2.1-1.3b@{no}", MissingWeights, "is no GGUF file"),
         (f"wan2.1-1.3b@{tmp_path / 'gone.gguf'}", MissingWeights, "can't be read: No such file"),
         (f"cogvideox-2b@{wan}", UnknownModel, r"reads no single files for cogvideox-2b; it does for: ltx"),

@@ -258,7 +258,8 @@ def _sizes(file: Path) -> tuple[int | None, float]:
                     raise MissingWeights(f"{file} is no GGUF file.")
                 return file.stat().st_size, math.inf
         head = fetch.head(file)
-    except ValueError:
+        billions = fetch.billions(head)
+    except (ValueError, KeyError, TypeError):  # of what another program says of its tensors
         raise MissingWeights(f"{file} is no safetensors file.") from None
     except OSError as error:
         words = f"{file} can't be read: {error.strerror}: give the path of a file, or hf:OWNER/NAME/FILE."
@@ -266,7 +267,7 @@ def _sizes(file: Path) -> tuple[int | None, float]:
     if scaled := next((name for name in head if "scale_weight" in name or "weight_scale" in name or name == "scaled_fp8"), None):
         words = f"{file} holds weights in eight bits with scales ({scaled}), which diffusers does not read"
         raise MissingWeights(f"{words}: take one in bf16, or a GGUF.")
-    return None, fetch.billions(head)
+    return None, billions
 
 
 def _read(name: str, folder: Path) -> tuple[Family, Weights]:

@@ -355,11 +355,8 @@ class _Report:
         if self._known is None or self._known[0] is not scheduler.timesteps:
             self._known = scheduler.timesteps, scheduler.timesteps.tolist(), preview.levels(scheduler)
         _, steps, known = self._known
-        if (
-            timestep is None or torch.as_tensor(timestep).numel() != 1 or float(timestep) not in steps
-        ):  # some have one for each frame
-            return known, i
-        return known, steps.index(float(timestep))
+        alone = timestep is not None and torch.as_tensor(timestep).numel() == 1  # some have one for each frame
+        return known, steps.index(float(timestep)) if alone and float(timestep) in steps else i
 
     def stepping(self, step: Callable[..., Any]) -> Callable[..., Any]:
         """Return a scheduler's step that is heard of, for pipelines that call nobody back."""

@@ -283,10 +283,9 @@ def every(
     needs = _needs(weights, family, width, height, num_frames, machine.width, cache)
     work = petaflops(weights, family, width, height, num_frames)
     speed = next((speed for gpu, speed in PETAFLOPS_A_SECOND.items() if gpu in machine.gpu), None)
+    packed = any(file.size for file in weights.singles.values())
     for name, time in TIMES.items():
-        if (machine.vram is None and name.endswith("-offload")) or (
-            name == "fp8" and any(file.size for file in weights.singles.values())
-        ):
+        if (machine.vram is None and name.endswith("-offload")) or (packed and name == "fp8"):
             continue  # what is packed already is not packed again
         if machine.processes > 1 and name != "resident":
             continue  # each process holds the whole model
