@@ -10,7 +10,7 @@ if __name__ == "__main__":
     programs = environment(("train", "dev"))
     # with two busy processes, spinning threads make tiny models ten times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    tests = ["pytest", *(sys.argv[1:] or ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"])]
+    tests = ["pytest", *(sys.argv[1:] or ["-n", "2", "--dist", "loadfile"])]
     for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], tests):
         print("$", *command, flush=True)
         if code := subprocess.call([str(programs / command[0]), *command[1:]], cwd=ROOT):

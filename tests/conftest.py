@@ -16,14 +16,6 @@ import pytest
 # spinning threads of several busy processes starve one another; must be set before torch is imported
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-# the files that take longest: of two that run side by side, what begins last would run on alone
-LONG = ("test_studio.py", "test_parallel.py", "test_remote.py", "test_shelf.py", "test_hub.py", "test_lora.py")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files."""
-    items.sort(key=lambda item: (*LONG, item.path.name).index(item.path.name))
-
 
 @pytest.fixture(scope="session")
 def stills() -> Path:
