@@ -527,5 +527,9 @@ def test_from_the_command(home: Path, tmp_path: Path) -> None:
     subprocess.run([*words[:3], "worker", "--once"], check=True, cwd=tmp_path / "elsewhere", env=data, capture_output=True)
     subprocess.run([*words[:3], "jobs", "save", id, "-o", "queued.mp4"], check=True, cwd=tmp_path, env=data, capture_output=True)
     assert read_recipe(tmp_path / "queued.mp4").output["sha256"] == recipe["output"]["sha256"]
-    done = run("--model", "ltx-video", "--lora", str(file))
-    assert done.returncode == 2 and "is a LoRA for wan" in done.stderr, done.stderr
+    for name, says in (("ltx-video", "is a LoRA for wan"), ("wan2.1-1.3b", "is a pickle")):
+        other = tmp_path / "x.ckpt"
+        other.write_bytes(b"")
+        given = str(other) if "pickle" in says else str(file)
+        done = run("--model", name, "--lora", given)
+        assert done.returncode == 2 and says in done.stderr, done.stderr

@@ -328,11 +328,10 @@ def test_doctor_says_which_way_a_model_fits(tmp_path: Path) -> None:
     assert "resident: 1.5 GB of RAM" in doctor("--model", "nano").stdout
     assert doctor("--model", "wan2.1-i2v-480p", "--size", "832x480").returncode == 0, "whatever it is made from"
     needed = {}
-    for option, found in (
-        ("", report), *((one, json.loads(doctor(*asked, "--set", one, "--json").stdout)) for one in ("cache=first-block", "gpus=2"))
-    ):  # fmt: skip
-        needed[option] = {row["plan"]: row["ram"] for row in found["plans"] if "ram" in row}
-    assert needed[""]["resident"] < needed["cache=first-block"]["resident"] and list(needed["gpus=2"]) == ["resident"]
+    for option in ("cache=none", "cache=first-block", "gpus=2"):
+        rows = json.loads(doctor(*asked, "--set", option, "--json").stdout)["plans"]
+        needed[option] = {row["plan"]: row["ram"] for row in rows if "ram" in row}
+    assert needed["cache=none"]["resident"] < needed["cache=first-block"]["resident"] and list(needed["gpus=2"]) == ["resident"]
     assert "has no option 'gpu'" in doctor(*asked, "--set", "gpu=2").stderr
     listed = doctor().stdout
     assert re.search(r"^nano +ready$", listed, re.M) and re.search(

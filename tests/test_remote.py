@@ -104,7 +104,7 @@ def test_what_is_not_chosen_the_host_chooses(there: Shared) -> None:
 def test_what_happens_there_is_heard_here(there: Shared) -> None:
     heard: list[Event] = []
     request = Request("rings", model="remote", width=960, height=540, seconds=6.0, num_inference_steps=48)
-    longer = {"size": "640x360", "seconds": "4", "num_inference_steps": 32}  # the second one waits when ours is asked for
+    longer = {"size": "640x360", "seconds": "8", "num_inference_steps": 48}  # the second one waits when ours is asked for
     there.client.videos.create(prompt="first", extra_body=longer)
     before = there.client.videos.create(prompt="second", extra_body=longer)
     _, recipe = generate(request, heard.append)

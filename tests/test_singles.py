@@ -134,7 +134,7 @@ def test_a_film_comes_from_a_file_of_safetensors(model: str, home: Path, tmp_pat
         name = f"{model}@{','.join(named)}"
         clip, recipe = engine.generate(asked(name))
         assert np.abs(clip.frames.astype(int) - plain.frames).mean() <= away
-        assert (clip.sha256() != plain.sha256()) == bool(away) or model == "ltx-video"
+        assert not kind or clip.sha256() != plain.sha256()
         assert recipe.model["id"] == name and len(recipe.model["files"]) == len(before.model["files"])
         assert {f"{part}/{part}.safetensors" for part in parts} <= set(recipe.model["files"])
 
@@ -147,7 +147,7 @@ def test_it_draws_the_same_wherever_its_weights_lie(home: Path, files: dict[str,
         opened: Any = engine.open_model(name)
         opened._pipes.plan = Plan(plan, False, {}, 0, 0, 1.0, 0.0)
         drawn[plan] = opened._run(run, lambda _: None, {}).frames.astype(int)
-        assert np.abs(drawn[plan] - drawn["resident"]).max() <= tiny.NEAR, plan
+        assert np.abs(drawn[plan] - drawn["resident"]).max() <= 1, plan
         opened.close()
 
 
@@ -241,4 +241,4 @@ def test_two_processes_draw_from_it_together(home: Path, files: dict[str, list[P
     alone, _ = engine.generate(asked(name), model=opened)
     together, _ = engine.generate(replace(asked(name), options={"gpus": 2}), model=opened)
     opened.close()
-    assert np.abs(together.frames.astype(int) - alone.frames).max() <= tiny.NEAR
+    assert np.abs(together.frames.astype(int) - alone.frames).max() <= 1
