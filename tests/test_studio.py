@@ -751,6 +751,33 @@ def test_a_button_that_is_pressed_while_the_answer_to_another_arrives_is_answere
     visitor.leave()
 
 
+def test_an_answer_that_comes_after_a_later_one_takes_nothing_away(browser: Any, studio: Studio) -> None:
+    """Whoever is quick asks for a film before the page has heard what it shows at first, which was looked up without that film."""
+    visitor = Visitor(browser, studio)
+    held: list[Any] = []
+    page = visitor.page
+    page.route("**/gradio_api/queue/data*", lambda route: held.append(route), times=1)
+    with page.expect_response("**/gradio_api/queue/join?") as first:
+        visitor.come()
+    page.get_by_label(visitor.say("prompt")).fill("a duck that is quick")
+    with page.expect_response(
+        lambda answer: "quick" in (answer.request.post_data or "") and '"fn_index":0' in answer.request.post_data
+    ):
+        page.locator("#generate").click()
+    answer = held[0].fetch()
+    said = answer.text().split("\n\n")
+    late = [words for words in said if first.value.json()["event_id"] in words]
+    assert any("process_completed" in words for words in late)
+    closing = next(n for n, words in enumerate(said) if "close_stream" in words)
+    rest = [words for words in said[:closing] if words not in late]
+    assert any("a duck that is quick" in words for words in rest)
+    held[0].fulfill(response=answer, body="\n\n".join([*rest, *late, *said[closing:]]))
+    card = page.locator("#board article").filter(has_text="a duck that is quick")
+    visitor.finished(card)
+    assert visitor.ids()[0] == card.get_attribute("data-id")
+    visitor.leave()
+
+
 def test_whom_nobody_knows_is_answered_by_nothing_of_the_page(browser: Any, guarded: Guarded) -> None:
     ask = browser.new_context().request
     at = f"http://127.0.0.1:{guarded.studio.port}/studio/en"

@@ -33,7 +33,7 @@ NEW_GUESTS_A_MINUTE = 120  # from one address, which may be that of a web server
 # of all that the framework answers, what the page needs; the rest is not there
 CLOSED = ("/", "/config")  # for whom nobody knows: what the page is made of
 LASTING = ("/assets/", "/static/", "/theme.css")  # the same for everybody
-CARD = "/card/"  # before a video's id
+BOARD, CARD = "/board", "/card/"  # what is shown first, and one video of it: before its id
 EVENTS = ("/gradio_api/queue/join", "/gradio_api/queue/data", "/gradio_api/heartbeat/", "/gradio_api/startup-events",
           "/gradio_api/reset", "/gradio_api/cancel")  # fmt: skip
 
@@ -74,7 +74,7 @@ class Entrance:
             return await PlainTextResponse("Too large, or of no length", 413)(scope, receive, send)
         if path.startswith(LASTING):
             headers["cache-control"] = "public, max-age=3600"
-        elif path in CLOSED or path.startswith((CARD, *EVENTS)):
+        elif path in (*CLOSED, BOARD) or path.startswith((CARD, *EVENTS)):
             answer = await run_in_threadpool(self._admit, request, path, headers)
             if answer is not None:
                 await answer(scope, receive, send)
@@ -123,14 +123,14 @@ class Entrance:
             if door.rates.take(f"guest {address_of(request)}", NEW_GUESTS_A_MINUTE):
                 return PlainTextResponse(explain(self.language, "rate_limited"), 429)
             headers["set-cookie"] = cookie(self.desk, door.guests.welcome(), A_YEAR)
-        if path.startswith(CARD):
-            return self._card(path.removeprefix(CARD), request.state.caller, headers)
+        if path == BOARD or path.startswith(CARD):
+            return self._cards(path.removeprefix(CARD), request.state.caller, headers)
         return None
 
-    def _card(self, id: str, caller: Caller, headers: dict[str, str]) -> Response:
-        """Return one of somebody's videos as it is now. Asked through the framework, it took six times as long."""
+    def _cards(self, id: str, caller: Caller, headers: dict[str, str]) -> Response:
+        """Return somebody's videos as they are now, or one of them. Asked through the framework, it took six times as long."""
         try:
-            return HTMLResponse(self.page.card(caller, id), headers=headers)
+            return HTMLResponse(self.page.board(caller) if id == BOARD else self.page.card(caller, id), headers=headers)
         except UnstrungError as error:
             return PlainTextResponse(explain(self.language, error.code), 404, headers)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -100,6 +101,10 @@ class Page:
         visit = Visit(self.desk, _own(caller), self.cards)
         return self.cards.card(*visit.shown([self.desk.store.get(id, visit.caller.sees)])[0])
 
+    def board(self, caller: Caller) -> str:
+        """Return somebody's videos that are on their way, and the last few that have ended."""
+        return Visit(self.desk, _own(caller), self.cards).board()
+
     def _head(self) -> str:
         here = self.language
         links = "".join(
@@ -128,7 +133,7 @@ class Page:
         controls = form.build(say, models)
         reads = gr.HTML(self._reads(models[0]), elem_id="reads", apply_default_css=False)
         go = gr.Button(say("generate"), variant="primary", elem_id="generate")
-        said, board = _said(), _board("board")
+        said, board = _said(), _board("board", at="board")
         fill = [said, tabs, *controls.all()]
         prompt, model, expand = (controls[name] for name in ("prompt", "model", "expand"))
 
@@ -139,10 +144,7 @@ class Page:
                 read = read_video(self.desk, asked, visit.caller, sent)
                 request = replace(read.request, original_prompt=original)
                 self.desk.submit(replace(read, request=request), visit.caller, also=sent.keep)
-            return _good(say("sent")), visit.board()
-
-        def act(visit: Visit, event: gr.EventData) -> Any:
-            return *self._act(visit, event), visit.board()
+            return [_good(say("sent"))]
 
         def show_expanded(visit: Visit, _: gr.EventData, on: bool, words: str, chosen: str, expanded_of: str) -> Any:
             if words == expanded_of:  # as it stands, maybe changed by hand
@@ -151,9 +153,9 @@ class Page:
             longer = expanding(words) if on and expanding and words.strip() else words
             return gr.skip(), gr.update(value=longer, visible=on), words if on else ""
 
-        self.on([go.click, prompt.submit], make, controls.all(), [said, board], again="once")
-        self.on([board.click], act, [], [*fill, board])
-        self.on([blocks.load], lambda visit, _: ("", visit.board(), self._leave(visit)), [], [said, board, leave])
+        self.on([go.click, prompt.submit], make, controls.all(), [said], again="once")
+        self.on([board.click], self._act, [], fill)
+        self.on([blocks.load], lambda visit, _: ("", self._leave(visit)), [], [said, leave])
         shown = [said, controls["expanded"], controls["expanded_of"]]
         asked = [expand, prompt, model, controls["expanded_of"]]
         self.on([expand.input, prompt.blur], show_expanded, asked, shown, again="always_last")
@@ -343,14 +345,14 @@ def _said() -> gr.HTML:
     return gr.HTML("", elem_classes="said", apply_default_css=False, js_on_load="unstrung.said(element, watch)")
 
 
-def _board(id: str) -> gr.HTML:
-    """Return where videos are shown. A click is a button's; a video that has ended the script asks for itself."""
+def _board(id: str, at: str | None = None) -> gr.HTML:
+    """Return where videos are shown, which the script looks up `at` an address, where one is given. A click is a button's."""
     return gr.HTML(
         "",
         elem_id=id,
         apply_default_css=False,
         html_template='<div class="board"></div>',
-        js_on_load="unstrung.board(element, props, trigger, watch)",
+        js_on_load=f"unstrung.board(element, props, trigger, watch, {json.dumps(at)})",
     )
 
 

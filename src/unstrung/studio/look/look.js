@@ -13,6 +13,9 @@ window.unstrung = (() => {
   const PREVIEW_REST = 1000; // ms between two previews of one video
   const WAITING_REST = 10000; // ms between two questions of how long one still waits: that the wait is over, a stream says
   const LINE_REST = 1000; // ms after its last word that a line is held for closed
+  const ANSWER_REST = 3000; // ms after which what was asked has been done, whether or not its answer has come
+  const MOST_ANSWER = 30000; // ms that a small answer may take
+  const ANSWERED = '"msg":"process_completed"'; // in what a line says
   const PARTS_REST = 30000; // ms until a page that has not come up is held for lost
 
   let ahead = 0; // ms that the server's clock is ahead of this one
@@ -66,7 +69,9 @@ window.unstrung = (() => {
     const listen = async () => {
       const reader = (await answering).clone().body.pipeThrough(new TextDecoderStream()).getReader();
       for (let { value, done } = await reader.read(); !done; { value, done } = await reader.read()) {
+        const before = own.said.length;
         own.said += value;
+        if (own.said.includes(ANSWERED, before - ANSWERED.length)) changed();
         for (const look of own.waiting) look();
       }
     };
@@ -77,6 +82,10 @@ window.unstrung = (() => {
     listen().catch(() => {}).then(() => Promise.race([closed, rest()])).then(over);
     return answering;
   }
+
+  // Say that something may have changed. Of two answers that come at once the framework shows one, and that may be the earlier;
+  // so what is on its way is looked up anew after each.
+  const changed = () => document.dispatchEvent(new Event("unstrung:changed"));
 
   // Wait until the line has spoken of something that was asked, or is closed.
   const spoken = (own, id) =>
@@ -91,9 +100,15 @@ window.unstrung = (() => {
     const at = asked[0].url || String(asked[0]);
     const answer = await (at.includes("/gradio_api/queue/data") ? follow(...asked) : fetched(...asked));
     if (answer.status === 401 && at.includes("/gradio_api/")) signedOut();
-    else if (line && answer.ok && at.includes("/gradio_api/queue/join")) await spoken(line, (await answer.clone().json()).event_id);
+    else if (answer.ok && at.includes("/gradio_api/queue/join")) {
+      setTimeout(changed, ANSWER_REST);
+      if (line) await spoken(line, (await answer.clone().json()).event_id);
+    }
     return answer;
   };
+
+  // Ask the server for something that is read at once; where it says nothing, it can be asked again.
+  const get = (at) => fetch(at, { signal: AbortSignal.timeout(MOST_ANSWER) });
 
   // --- one video on its way ---
 
@@ -142,7 +157,7 @@ window.unstrung = (() => {
 
   // Ask how far a video is; return in how many ms it is worth asking again.
   async function ask(card) {
-    const answer = await fetch(`/v1/videos/${card.dataset.id}`);
+    const answer = await get(`/v1/videos/${card.dataset.id}`);
     if (answer.headers.get("date")) ahead = Date.parse(answer.headers.get("date")) - Date.now();
     if (answer.status === 401) return signedOut();
     if (answer.status === 404) card.dataset.status = "gone";
@@ -213,7 +228,7 @@ window.unstrung = (() => {
 
   // Put a card in place of one whose video has ended, or take it away where that is gone.
   async function renew(card) {
-    const answer = await fetch(`card/${card.dataset.id}`);
+    const answer = await get(`card/${card.dataset.id}`);
     if (answer.status === 401) return void signedOut();
     if (!answer.ok && answer.status !== 404) throw new Error(answer.statusText);
     const fresh = answer.ok ? [...cardsIn(await answer.text()).children] : [];
@@ -225,13 +240,16 @@ window.unstrung = (() => {
 
   const ON_ITS_WAY = ["queued", "in_progress"];
 
-  function board(element, props, trigger, watch) {
+  // `from` is where the script looks up by itself what is to be shown; where it is null, the framework brings that.
+  function board(element, props, trigger, watch, from) {
+    let stale = from !== null;
     let stream = null;
     let broken = false; // the stream ended: it is asked what became of it before one is opened again
     let timer = null;
     let turn = 0; // of ticks: one that another has overtaken does nothing more
     const place = () => element.querySelector(".board");
     const seen = () => !document.hidden && element.offsetParent !== null;
+    const onTheirWay = () => (seen() ? [...element.querySelectorAll("article[data-status=queued], article[data-status=in_progress]")] : []);
 
     function hear(card) {
       if (stream && stream.card === card) return;
@@ -269,8 +287,20 @@ window.unstrung = (() => {
       const mine = ++turn;
       let rest = WAITING_REST;
       let renewed = false;
-      const cards = seen() ? [...element.querySelectorAll("article[data-status=queued], article[data-status=in_progress]")] : [];
+      let cards = onTheirWay();
       try {
+        if (stale && !document.hidden) {
+          const answer = await get(from);
+          const html = answer.ok ? await answer.text() : null;
+          if (mine !== turn) return;
+          if (answer.status === 401) rest = signedOut();
+          else if (html === null) throw new Error(answer.statusText);
+          else {
+            stale = false;
+            change(place(), () => patch(place(), html));
+            cards = onTheirWay();
+          }
+        }
         const running = (card) => card.dataset.status === "in_progress";
         hear(broken ? null : cards.find(running) || cards.at(-1)); // the newest stand first
         for (const card of cards) {
@@ -314,11 +344,15 @@ window.unstrung = (() => {
       asked.querySelector("summary").focus();
     });
     document.addEventListener("visibilitychange", tick);
+    document.addEventListener("unstrung:changed", () => {
+      stale = from !== null;
+      if (stale) soon();
+    });
     watch("value", () => {
       change(place(), () => patch(place(), props.value || ""));
       tick();
     });
-    patch(place(), props.value || "");
+    if (!stale) patch(place(), props.value || "");
     tick();
   }
 
