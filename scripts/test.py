@@ -10,7 +10,8 @@ if __name__ == "__main__":
     programs = environment(("train", "dev"))
     # with two busy processes, spinning threads make tiny models ten times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    tests = ["pytest", *(sys.argv[1:] or ["-n", "2", "--dist", "loadfile"])]
+    # files as tests/conftest.py puts them: by itself, xdist would begin with those of most tests, and end with a long one alone
+    tests = ["pytest", *(sys.argv[1:] or ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"])]
     for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], tests):
         print("$", *command, flush=True)
         if code := subprocess.call([str(programs / command[0]), *command[1:]], cwd=ROOT):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
+import warnings
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import openai
+import pytest
 
+from unstrung.cli import main
 from unstrung.media.clip import Clip
 from unstrung.media.codec import read_clip
 
@@ -22,6 +26,23 @@ UNSTRUNG = [sys.executable, "-m", "unstrung"]
 def run(*words: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run([*UNSTRUNG, *words], cwd=cwd, capture_output=True, text=True, env={**os.environ, **env}, timeout=240)
+
+
+def run_here(*words: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end in this process, which has loaded the libraries that it would spend seconds on."""
+    said, told, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as here, redirect_stdout(said), redirect_stderr(told):
+        here.setattr(sys, "argv", ["unstrung", *words])
+        here.setattr(warnings, "showwarning", warnings.showwarning)  # which the command makes its own
+        for name, value in env.items():
+            here.setenv(name, value)
+        if cwd:
+            here.chdir(cwd)
+        try:
+            main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return subprocess.CompletedProcess(words, code, said.getvalue(), told.getvalue())
 
 
 class Served:

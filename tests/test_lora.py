@@ -23,6 +23,7 @@ pytest.importorskip("peft")
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 import tiny  # noqa: E402
+from served import run_here  # noqa: E402
 from unstrung import engine  # noqa: E402
 from unstrung.errors import InvalidRequest  # noqa: E402
 from unstrung.events import Event, Note  # noqa: E402
@@ -502,34 +503,29 @@ def test_cards_say_what_the_pipelines_can(home: Path) -> None:
 
 def test_from_the_command(home: Path, tmp_path: Path) -> None:
     file = as_musubi(numbers("wan2.1-1.3b", home), tmp_path)
-    words = [sys.executable, "-m", "unstrung", "a fox", "--model", "wan2.1-1.3b", "--size", "64x64", "--seconds", "0.3"]
-    words += ["--steps", "2", "--seed", "7", "--json", "--force", "-o", "a.mp4"]
-
-    def run(*more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*words, *more], capture_output=True, text=True, cwd=tmp_path)
-
-    done = run("--lora", f"{file.name}=0.7", "--preset", "draft")
+    words = ["a fox", "--model", "wan2.1-1.3b", "--size", "64x64", "--seconds", "0.3", "--steps", "2", "--seed", "7", "--json"]
+    command, saved = [sys.executable, "-m", "unstrung"], ["--force", "-o", "a.mp4"]
+    with_lora = [*words, *saved, "--lora", f"{file.name}=0.7", "--preset", "draft"]
+    done = subprocess.run([*command, *with_lora], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     recipe = json.loads(done.stdout)["clips"][0]["recipe"]
     assert recipe["request"]["loras"] == [{"source": str(file), "scale": 0.7}] and recipe["request"]["options"] == {
         "preset": "draft"
     }
     assert recipe["model"]["loras"][0]["scale"] == 0.7
-    plain = json.loads(run().stdout)["clips"][0]["recipe"]
+    plain = json.loads(run_here(*words, *saved, cwd=tmp_path).stdout)["clips"][0]["recipe"]
     assert plain["output"]["sha256"] != recipe["output"]["sha256"]
     data = {**os.environ, "UNSTRUNG_DATA": str(tmp_path / "data")}
-    queued = subprocess.run(
-        [*words[:-4], "--queue", "--json", "--lora", f"{file.name}=0.7"], capture_output=True, text=True, cwd=tmp_path, env=data
-    )
+    queued = run_here(*words, "--queue", "--lora", f"{file.name}=0.7", cwd=tmp_path, UNSTRUNG_DATA=data["UNSTRUNG_DATA"])
     assert queued.returncode == 0, queued.stderr
     (id,) = [job["id"] for job in json.loads(queued.stdout)["jobs"]]
     (tmp_path / "elsewhere").mkdir()
-    subprocess.run([*words[:3], "worker", "--once"], check=True, cwd=tmp_path / "elsewhere", env=data, capture_output=True)
-    subprocess.run([*words[:3], "jobs", "save", id, "-o", "queued.mp4"], check=True, cwd=tmp_path, env=data, capture_output=True)
+    subprocess.run([*command, "worker", "--once"], check=True, cwd=tmp_path / "elsewhere", env=data, capture_output=True)
+    subprocess.run([*command, "jobs", "save", id, "-o", "queued.mp4"], check=True, cwd=tmp_path, env=data, capture_output=True)
     assert read_recipe(tmp_path / "queued.mp4").output["sha256"] == recipe["output"]["sha256"]
     for name, says in (("ltx-video", "is a LoRA for wan"), ("wan2.1-1.3b", "is a pickle")):
         other = tmp_path / "x.ckpt"
         other.write_bytes(b"")
         given = str(other) if "pickle" in says else str(file)
-        done = run("--model", name, "--lora", given)
+        done = run_here(*words, *saved, "--model", name, "--lora", given, cwd=tmp_path)
         assert done.returncode == 2 and says in done.stderr, done.stderr

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from served import run, run_here
 from unstrung.errors import NotEnoughMemory
 from unstrung.media.clip import Clip
 from unstrung.models.hub import _KNOWN, card_of, fits
@@ -315,10 +316,10 @@ def test_a_real_pipeline_draws_the_same_wherever_its_weights_lie(model: str, tmp
 
 def test_doctor_says_which_way_a_model_fits(tmp_path: Path) -> None:
     def doctor(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "unstrung", "doctor", *words], cwd=tmp_path, capture_output=True, text=True)
+        return run_here("doctor", *words, cwd=tmp_path)
 
     asked = ("--model", "wan2.1-1.3b", "--size", "832x480", "--seconds", "2", "--device", "cpu")
-    report = json.loads(doctor(*asked, "--json").stdout)
+    report = json.loads(run("doctor", *asked, "--json", cwd=tmp_path).stdout)
     assert (report["model"], report["width"], report["num_frames"]) == ("wan2.1-1.3b", 832, 33)
     assert {row["plan"] for row in report["plans"]} >= {"resident", "fp8", "disk"}
     said = doctor(*asked).stdout

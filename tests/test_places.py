@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from served import Served, Shared, run
+from served import Served, Shared, run, run_here
 from unstrung import Request, generate
 from unstrung.errors import MissingWeights
 from unstrung.plugins import cards, find_card
@@ -85,13 +85,13 @@ def test_a_named_host_is_a_model(host: Shared, here: Path, tmp_path: Path) -> No
     assert told["file"] == str(file) == str(here / "places" / "den.json") and "den has no key: set DEN_KEY" in added.stderr
     assert json.loads(file.read_text()) == {"url": url, "model": "echo", "key_env": "DEN_KEY"}
     assert file.stat().st_mode & 0o777 == 0o600
-    listed = {card["id"]: card for card in json.loads(run("models", "list", "--json").stdout)}
+    listed = {card["id"]: card for card in json.loads(run_here("models", "list", "--json").stdout)}
     assert {"echo", "nano", "remote", "den"} <= {*listed} and f"127.0.0.1:{host.port}" in listed["den"]["summary"]
     assert (
-        f"It is at {url}. DEN_KEY holds your token there." in run("models", "show", "den").stdout
+        f"It is at {url}. DEN_KEY holds your token there." in run_here("models", "show", "den").stdout
         and listed["den"]["family"] == "remote"
     )
-    why = {row["id"]: row["why"] for row in json.loads(run("doctor", "--json").stdout)["models"]}
+    why = {row["id"]: row["why"] for row in json.loads(run_here("doctor", "--json").stdout)["models"]}
     assert why["den"] == "den has no key: set DEN_KEY to your token at its host."
     missing = run("a fox", "--model", "den", *SMALL, cwd=tmp_path)
     assert missing.returncode == 2 and last(missing) == f"unstrung: {why['den']}"
@@ -179,7 +179,7 @@ def test_places_are_the_users_own_where_no_folder_is_named(tmp_path: Path) -> No
     assert add("den", "--url", URL, **own).returncode == 0
     if sys.platform == "linux":
         assert (tmp_path / "config" / "unstrung" / "places" / "den.json").exists()
-    assert "den" in run("models", "list", **own).stdout and "films.example.org" not in run("models", "list").stdout
+    assert "den" in run_here("models", "list", **own).stdout and "films.example.org" not in run_here("models", "list").stdout
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"model": "x"}', '{"url": 7}', f'{{"url": "{URL}", "key": "hunter22"}}', "\xff"])
@@ -241,7 +241,7 @@ def test_a_key_comes_from_the_keyring(host: Shared, here: Path, tmp_path: Path) 
     subprocess.run(command, env={**os.environ, **ring}, input=host.key, text=True, check=True, capture_output=True)
     made = run("a fox", "--model", "den", *SMALL, "--json", cwd=tmp_path, **ring)
     assert made.returncode == 0, made.stderr
-    assert "Your token there is in the system's keyring." in run("models", "show", "den", **ring).stdout
+    assert "Your token there is in the system's keyring." in run_here("models", "show", "den", **ring).stdout
     locked = run("a fox", "--model", "den", *SMALL, "--force", cwd=tmp_path, **{**ring, "RING": "locked"})
     assert "which can't be opened here (KeyringLocked): see 'keyring diagnose'" in last(locked)
     assert host.key not in made.stdout + made.stderr + locked.stderr + everything(here) and "hunter22" not in locked.stderr

@@ -144,7 +144,7 @@ class Page:
                 read = read_video(self.desk, asked, visit.caller, sent)
                 request = replace(read.request, original_prompt=original)
                 self.desk.submit(replace(read, request=request), visit.caller, also=sent.keep)
-            return [_good(say("sent"))]
+            return _good(say("sent"))
 
         def show_expanded(visit: Visit, _: gr.EventData, on: bool, words: str, chosen: str, expanded_of: str) -> Any:
             if words == expanded_of:  # as it stands, maybe changed by hand
@@ -320,7 +320,8 @@ class Page:
             except Exception as error:  # a fault of ours: whoever is at the page is told, and the log says where
                 logging.getLogger("unstrung.studio").error("broke", extra={"fields": {"error": places(error)}})
                 why = explain(self.language, "internal_error")
-            return [f'<p class="bad">{why}</p>', *[gr.skip()] * (len(outputs) - 1)]
+            said = f'<p class="bad">{why}</p>'
+            return said if len(outputs) == 1 else [said, *[gr.skip()] * (len(outputs) - 1)]
 
         gr.on(events, answer, inputs, outputs, show_progress="hidden", api_visibility="private", trigger_mode=again)
 
