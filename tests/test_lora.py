@@ -29,8 +29,8 @@ from unstrung.errors import InvalidRequest  # noqa: E402
 from unstrung.events import Event, Note  # noqa: E402
 from unstrung.media.codec import read_recipe  # noqa: E402
 from unstrung.models.base import Model  # noqa: E402
-from unstrung.models.hub import CARDS, digest  # noqa: E402
-from unstrung.models.hub.families import DRAFTS, FAMILIES  # noqa: E402
+from unstrung.models.hub import CARDS, digest, forecast, lora, memory  # noqa: E402
+from unstrung.models.hub.families import DRAFTS, FAMILIES, Single  # noqa: E402
 from unstrung.models.hub.memory import Plan  # noqa: E402
 from unstrung.models.hub.signatures import SIGNATURES, whose  # noqa: E402
 from unstrung.request import Condition, Lora, Request  # noqa: E402
@@ -397,6 +397,36 @@ def test_it_counts_wherever_the_weights_lie(plan: str, model: str, home: Path, o
         assert np.abs(theirs - ours).max() <= (1 if plan != "fp8" else 255)
     if plan == "fp8":  # what eight bits change is less than what the LoRA does
         assert np.abs(there[1] - resident[1]).mean() < np.abs(there[1] - there[0]).mean()
+
+
+def test_plans_count_them(home: Path, tmp_path: Path) -> None:
+    loaded: Any = engine.open_model("wan2.2")
+    file, machine = as_diffusers(numbers("wan2.2", home), tmp_path), memory.look("cpu")
+
+    def run(*sources: str) -> Request:
+        return engine.resolve(asked("wan2.2", *map(Lora, sources)), loaded.card).run
+
+    def resident(*sources: str) -> int:
+        rows = {row["plan"]: row for row in forecast(loaded.card, run(*sources), "cpu")}
+        return int(rows["resident"]["ram"])
+
+    takes, plain = file.stat().st_size * machine.width // lora.FILE_BYTES, resident()
+    both, first = resident(str(file)) - plain, resident(f"{file}#1") - plain
+    one = 2 * machine.width  # a number of each, by rounding
+    assert abs(both - 2 * takes) <= one and abs(first - takes) <= one, "in both experts, or in the one that is named"
+    assert resident("hf:nobody/nothing") == plain, "what is not here is looked for later"
+    packed = replace(
+        loaded._pipes._weights, singles={"transformer": Single("packed.gguf", 1000), "transformer_2": Single("x", None)}
+    )
+    sizes = {part: one.size for part, one in lora.counted(packed, run(str(file))).singles.items()}
+    assert sizes == {"transformer": 1000 + file.stat().st_size, "transformer_2": None}
+
+    loaded._pipes._machine = machine
+    plans = memory.plans(*loaded._pipes._asked(run()))
+    loaded._pipes._machine = replace(machine, ram=plans[0].ram)  # just enough
+    assert (plans[0].name, loaded._pipes.plan_for(run()).name) == ("resident", "resident")
+    assert loaded._pipes.plan_for(run(str(file))).name != "resident"
+    loaded.close()
 
 
 def test_a_draft_takes_the_loras_that_were_made_for_few_steps(home: Path, opened: Any, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def check(card: ModelCard) -> None:
 
 def forecast(card: ModelCard, request: Request, device: str | None = None) -> list[dict[str, Any]]:
     """Return the ways of placing a model for a resolved request, the fastest first, and why those that don't fit do not."""
-    from unstrung.models.hub import memory, upsample
+    from unstrung.models.hub import lora, memory, upsample
 
     family, weights = _row(card)
     machine = memory.look(device)
@@ -128,7 +128,7 @@ def forecast(card: ModelCard, request: Request, device: str | None = None) -> li
 
         check_count(gpus, device)
         machine = memory.share(machine, gpus)
-    return memory.forecast(upsample.counted(weights, request), family, request, device, machine)
+    return memory.forecast(lora.counted(upsample.counted(weights, request), request), family, request, device, machine)
 
 
 def fits(card: ModelCard, machine: Machine) -> str:

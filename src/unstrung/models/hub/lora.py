@@ -13,7 +13,8 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +22,16 @@ from unstrung.card import ModelCard
 from unstrung.errors import InvalidRequest, UnstrungError
 from unstrung.events import Emit, Note
 from unstrung.models.hub import digest, snapshots
-from unstrung.models.hub.families import DRAFTS, FAMILIES, Family
+from unstrung.models.hub.families import DRAFTS, FAMILIES, Family, Weights
 from unstrung.models.hub.signatures import dotted, whose
-from unstrung.request import Lora
+from unstrung.request import Lora, Request
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
 EXPERTS = ("transformer", "transformer_2")  # in the order in which they work, where there are two
+FILE_BYTES = 2  # of a number in a file of LoRAs; where there are four, they are counted twice
 _SIDES = {"A": "lora_A", "down": "lora_A", "B": "lora_B", "up": "lora_B"}  # trainers' words for the two matrices
 _KEY = re.compile(r"(.+?)\.lora[_.](A|down|B|up)(?:\.default)?\.(weight|bias)")
 _BEFORE = re.compile(r"(base_model\.model\.|model\.|diffusion_model\.|transformer\.|unet\.)+")
@@ -218,9 +220,8 @@ def find(lora: Lora) -> File:
         )
     if not math.isfinite(lora.scale):
         raise InvalidRequest("loras", f"scale is {lora.scale}, of '{lora.source}'; it must be a number, such as 0.8.")
-    named = re.fullmatch(r"(.+)#([12])", lora.source)
-    source, expert = (named[1], int(named[2])) if named else (lora.source, None)
-    path = _in_hub(source) if source.startswith("hf:") else Path(source)
+    source, expert = _named(lora)
+    path = _path(source)
     if path.suffix.lower() in PICKLES:
         words = f"'{source}' is a pickle, which runs what its maker wrote; only .safetensors files are read: ask for such a one."
         raise InvalidRequest("loras", words, code="pickle")
@@ -236,6 +237,29 @@ def find(lora: Lora) -> File:
         words = f"'{source}' can't be read as safetensors ({error}): it is damaged, or another kind of file; fetch it anew."
         raise InvalidRequest("loras", words, code="broken_file") from None
     return File(lora.source, path, expert, float(lora.scale), digest(path), shapes, _says(path, shapes, said))
+
+
+def counted(weights: Weights, request: Request) -> Weights:
+    """Return what is to be loaded for a request: the LoRAs that are here are parts of the transformers that they change."""
+    more: Counter[str] = Counter()
+    for lora in request.loras:
+        source, expert = _named(lora)
+        with suppress(InvalidRequest, OSError):  # of what is not here nobody knows how large it is
+            size = _path(source).stat().st_size
+            more.update(dict.fromkeys(EXPERTS if expert is None else EXPERTS[expert - 1 : expert], size))
+    billions = {part: n + more[part] / FILE_BYTES / 1e9 for part, n in weights.billions.items()}
+    singles = {part: one._replace(size=one.size and one.size + more[part]) for part, one in weights.singles.items()}
+    return replace(weights, billions=billions, singles=singles)
+
+
+def _named(lora: Lora) -> tuple[str, int | None]:
+    """Return a LoRA's source, and for which of two experts it is; None for all there are."""
+    named = re.fullmatch(r"(.+)#([12])", lora.source)
+    return (named[1], int(named[2])) if named else (lora.source, None)
+
+
+def _path(source: str) -> Path:
+    return _in_hub(source) if source.startswith("hf:") else Path(source)
 
 
 def _in_hub(source: str) -> Path:

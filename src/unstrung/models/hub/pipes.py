@@ -17,7 +17,7 @@ from unstrung.card import ModelCard
 from unstrung.errors import MissingWeights, NotEnoughMemory
 from unstrung.events import Emit
 from unstrung.models.device import bf16_is_fast
-from unstrung.models.hub import caches, memory, parts_of, upsample
+from unstrung.models.hub import caches, lora, memory, parts_of, upsample
 from unstrung.models.hub.families import Family, Single, Weights
 from unstrung.models.hub.fetch import billions, head
 from unstrung.models.hub.lora import File, Loras
@@ -88,7 +88,8 @@ class Pipes:
     def _asked(self, request: Request) -> tuple[Weights, Family, int, int, int, Machine]:
         assert request.width and request.height and request.num_frames and self._machine
         guidance = self._weights.guidance if request.guidance_scale is None else request.guidance_scale
-        weights = replace(upsample.counted(self._weights, request), guidance=guidance)  # without it there is one pass a step
+        weights = lora.counted(upsample.counted(self._weights, request), request)
+        weights = replace(weights, guidance=guidance)  # without it there is one pass a step
         return weights, self._family, request.width, request.height, request.num_frames, self._machine
 
     def get(self, name: str) -> Any:
