@@ -53,8 +53,10 @@ class Browser:
             self._soon.clear()
 
     async def come(self) -> None:
-        """Get the board, as the page does when it is loaded."""
-        await self._render(self._load)
+        """Do as the page does when it is loaded."""
+        await self._get(f"{PAGE}/gradio_api/queue/join?", {"data": [], **self._load, "session_hash": self.session})
+        await self._get(f"{PAGE}/gradio_api/queue/data?session_hash={self.session}", close=True)
+        await self._render()
 
     async def _tick(self) -> float:
         on_way = [id for id, status in self._cards.items() if status in ON_ITS_WAY]
@@ -106,14 +108,11 @@ class Browser:
     async def _picture(self, id: str) -> None:
         await self._get(f"/v1/videos/{id}/content?variant=preview&at={time.time_ns() // 10**6}")
 
-    async def _render(self, call: dict[str, Any]) -> None:
-        """Have the board made, and fetch what is on it."""
-        await self._get(f"{PAGE}/gradio_api/queue/join?", {"data": [], **call, "session_hash": self.session})
-        _, body = await self._get(f"{PAGE}/gradio_api/queue/data?session_hash={self.session}", close=True)
-        done = next(line for line in body.splitlines() if b"process_completed" in line)
-        cards = json.loads(done.partition(b"data: ")[2])["output"]["data"][1].split("<article ")[1:]
+    async def _render(self) -> None:
+        """Get the board, and fetch what is on it."""
+        _, body = await self._get(f"{PAGE}/board")
         self._cards = {}
-        for html in cards:
+        for html in body.decode().split("<article ")[1:]:
             id, self._cards[id] = CARD.search(html).groups()  # type: ignore[union-attr]
             self._show(id, html)
         self._waited = {id for id, status in self._cards.items() if status in ON_ITS_WAY}

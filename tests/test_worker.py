@@ -222,8 +222,11 @@ def test_killed_at_any_instruction_every_job_is_made_once(store_url: str, tmp_pa
     rng = random.Random(0)
     process = start(store_url, tmp_path)
     for _ in range(rounds):
-        # from the moment when it starts to long after it has begun to work
-        time.sleep(rng.choice((0.05, 0.4, 0.6, 0.8)) + rng.random() * 0.4)
+        # from the moment when it starts to long after it has begun to work, which may take it long
+        begun = rng.random() < 0.5
+        while begun and not store.page(status=Status.IN_PROGRESS, limit=1) and store.page(status=Status.QUEUED, limit=1):
+            time.sleep(0.01)
+        time.sleep(rng.random() * (0.4 if begun else 1.2))
         process.send_signal(signal.SIGKILL)
         process.wait()
         for job in store.page(status=Status.IN_PROGRESS, limit=100):

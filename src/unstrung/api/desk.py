@@ -163,8 +163,10 @@ class Desk:
     def poll_after(self, job: Job) -> str:
         """Return in how many milliseconds it is worth asking again: a tenth of the time that it will take."""
         turn = self.turn(job)
-        left = turn.ends_in if turn else job.estimate
-        return str(int(min(max(100 * left, POLL_MS[0]), POLL_MS[1])) if left is not None else POLL_MS[1])
+        takes = turn.ends_in if turn else job.estimate
+        if job.status is Status.IN_PROGRESS and job.progress and job.started_at:
+            takes = (time.time() - job.started_at) * 100 / job.progress
+        return str(int(min(max(100 * takes, POLL_MS[0]), POLL_MS[1])) if takes is not None else POLL_MS[1])
 
     def file(self, id: str, variant: Variant, caller: Caller) -> tuple[Path, str, str]:
         """Return a video's file, its type, and the name that its prompt gives it; raise `UnstrungError` where there is none."""

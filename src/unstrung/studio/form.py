@@ -55,7 +55,7 @@ def build(say: Say, models: Sequence[str]) -> Form:
         controls["picture"] = _picture(say)
     controls["expand"] = gr.Checkbox(label=say("expand"))
     controls["expanded"] = gr.Textbox(label=say("expanded"), lines=3, max_lines=8, visible=False, elem_id="expanded")
-    controls["expanded_of"] = gr.Textbox(visible=False)  # the words that were expanded
+    controls["expanded_of"] = gr.Textbox(visible="hidden")  # the words that were expanded
     return controls
 
 

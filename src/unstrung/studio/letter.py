@@ -36,7 +36,7 @@ def build(page: Page, box: Letterbox, tab: gr.Tab, said: Any) -> None:
         kind = gr.Radio(kinds, value=kinds[0][1], label=say("letter_kind"))
     address = gr.Textbox(label=say("letter_address"), max_lines=1, visible=False)
     begin = gr.Button(say("letter_begin"), elem_id="begin")
-    signing = gr.Textbox(visible=False)
+    signing = gr.Textbox(visible="hidden")
     todo = gr.HTML("", elem_id="todo", apply_default_css=False)
     signature = gr.Textbox(label=say("letter_signature"), lines=6, visible=False)
     key = gr.Textbox(label=say("letter_key"), max_lines=3, visible=False)

@@ -170,7 +170,7 @@ class Page:
             sort = gr.Dropdown(
                 [(say(f"sort_{name}"), name) for name in SORTS], value="newest", label=say("sort"), filterable=False
             )
-        count = gr.Number(AT_ONCE, visible=False)
+        count = gr.Number(AT_ONCE, visible="hidden")
         said, board = _said(), _board("clips")
         reports = gr.HTML("", elem_id="reports", apply_default_css=False)
         asked = [search, sort, count]
@@ -217,7 +217,7 @@ class Page:
     def _gallery(self, tab: gr.Tab, fill: list[Any]) -> None:
         say = self.say
         gr.HTML(f'<p class="hint">{say("gallery_hint")}</p>', apply_default_css=False)
-        count = gr.Number(AT_ONCE, visible=False)
+        count = gr.Number(AT_ONCE, visible="hidden")
         said, board = _said(), _board("gallery")
 
         def look(visit: Visit, _: gr.EventData, most: float) -> Any:
