@@ -782,7 +782,13 @@ def test_whom_nobody_knows_is_answered_by_nothing_of_the_page(browser: Any, guar
     ask = browser.new_context().request
     at = f"http://127.0.0.1:{guarded.studio.port}/studio/en"
     assert ask.get(f"{at}/", max_redirects=0).status == 303
-    for path in ("/gradio_api/queue/data?session_hash=x", "/gradio_api/heartbeat/x", "/gradio_api/startup-events", "/config"):
+    for path in (
+        "/gradio_api/queue/data?session_hash=x",
+        "/gradio_api/heartbeat/x",
+        "/gradio_api/startup-events",
+        "/config",
+        "/board",
+    ):
         assert ask.get(at + path).status == 401, path
     for path in ("/gradio_api/queue/join", "/gradio_api/reset", "/gradio_api/cancel"):
         assert ask.post(at + path, data={}).status == 401, path
