@@ -17,6 +17,7 @@ import pytest
 from served import run, run_here
 from unstrung.errors import NotEnoughMemory
 from unstrung.media.clip import Clip
+from unstrung.models.device import bf16_is_fast, bf16_is_foreseen, may_have_gpu
 from unstrung.models.hub import _KNOWN, card_of, fits
 from unstrung.models.hub.families import FAMILIES, Family, Weights
 from unstrung.models.hub.memory import (
@@ -255,6 +256,19 @@ def test_planning_needs_no_torch() -> None:
     code = "import sys; sys.modules['torch'] = None; import unstrung.models.hub.memory as m; print(m.look().vram, 'diffusers' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "None False\n", done.stderr
+
+
+@pytest.mark.skipif(may_have_gpu(), reason="this machine may have a GPU: PyTorch is asked")
+def test_a_machine_without_a_gpu_is_known_without_loading_anything() -> None:
+    code = "import sys; import unstrung.models.hub.memory as m; print(m.look(), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    seen = look("cpu")
+    assert re.fullmatch(rf"Machine\(vram=None, .*width={seen.width}, processes=1\) False\n", done.stdout), done.stderr
+
+
+def test_what_the_processor_does_well_is_foreseen() -> None:
+    pytest.importorskip("torch")
+    assert bf16_is_foreseen() == bf16_is_fast("cpu")
 
 
 def same(one: Any, other: Any) -> bool:

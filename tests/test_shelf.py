@@ -180,7 +180,7 @@ def hub() -> Iterator[Hub]:
     hub = Hub(repos)
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Mine", (Answers,), {"hub": hub}))
     hub.port = server.server_address[1]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield hub
     server.shutdown()
     server.server_close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -411,6 +412,8 @@ def cache(folder: Path, models: Iterable[str]) -> Iterator[Path]:
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("UNSTRUNG_DATA", str(folder / "data"))
         torch.set_num_threads(1)
+        gc.collect()
+        gc.freeze()  # whoever closes a model looks for what can go with it: not among a million things of the libraries
         yield folder
 
 

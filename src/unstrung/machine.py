@@ -12,6 +12,7 @@ from typing import Any
 from unstrung.card import ModelCard
 from unstrung.engine import memory_bytes
 from unstrung.errors import UnstrungError
+from unstrung.models.device import may_have_gpu
 from unstrung.plugins import cards, check_installed, find_card
 from unstrung.request import DEFAULT_MODEL, Request, fill
 
@@ -85,6 +86,8 @@ def _gpu() -> str:
 
     if importlib.util.find_spec("torch") is None:
         return "not looked for: PyTorch is not installed (pip install '.[train]')"
+    if not may_have_gpu():
+        return "none"
     import torch
 
     if not torch.cuda.is_available():

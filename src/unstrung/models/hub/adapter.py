@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
@@ -90,8 +91,9 @@ class HubModel:
         way = self._way(request)
         loras = [lora.find(one) for one in request.loras]  # what is not here is said before anything is loaded
         emit(Progress("load", 0, 1))
-        self._pipes.use_loras(loras, emit)
-        pipe = self._pipes.get(way.pipeline)
+        with _nothing_collected():
+            self._pipes.use_loras(loras, emit)
+            pipe = self._pipes.get(way.pipeline)
         emit(Progress("load", 1, 1))
         emit(Progress("encode", 0, 1))
         if not way.sized:
@@ -280,6 +282,18 @@ def _with_sound(clip: Clip, sound: Tensor, rate: int) -> Clip:
     """Return a clip with its sound (channels, samples)."""
     audio = sound.detach().float().cpu().numpy().T.clip(-1, 1)
     return Clip(clip.frames, clip.fps, np.ascontiguousarray(audio), rate)
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Look for no garbage meanwhile: libraries make a million things as they are loaded, all to stay (10 % of a first film)."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from unstrung.errors import NotEnoughMemory
-from unstrung.models.device import bf16_is_fast
+from unstrung.models.device import bf16_is_fast, bf16_is_foreseen, may_have_gpu
 from unstrung.models.hub import upsample
 from unstrung.models.hub.caches import NONE
 from unstrung.models.hub.families import CACHE_DIT, FAMILIES, FIRST_BLOCK, MAGCACHE, Family, Weights
@@ -150,6 +150,8 @@ def look(device: str | None = None) -> Machine:
     disk = shutil.disk_usage(tempfile.gettempdir()).free
     if importlib.util.find_spec("torch") is None:
         return Machine(None, _free_ram(), disk)
+    if not may_have_gpu() and device in (None, "cpu"):
+        return Machine(None, _free_ram(), disk, width=2 if bf16_is_foreseen() else 4)
     import torch
 
     if device != "cpu" and torch.cuda.is_available():

@@ -192,7 +192,8 @@ class Pipes:
             torch.cuda.empty_cache()
 
     def _use(self, plan: Plan) -> None:
-        self.close()  # what is placed can't be placed again
+        if self._pipes or self.plan is not None:
+            self.close()  # what is placed can't be placed again
         self.plan = plan
 
     def _load(self) -> None:
