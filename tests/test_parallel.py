@@ -50,13 +50,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield home
 
 
-@pytest.fixture
-def opened(home: Path) -> Iterator[Any]:
-    """Wan's model, open; closed afterwards, and nothing is left."""
-    model = engine.open_model("wan2.1-1.3b")
+@pytest.fixture(scope="module")
+def opened(home: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A model, open for all tests that name it, for its processes take seconds to come; closed after them, and nothing is left."""
+    model = engine.open_model(request.param)
     yield model
     model.close()
     assert not helpers(os.getpid())
+
+
+def of(*models: str) -> pytest.MarkDecorator:
+    """Have a test's model be each of these; all tests of one come together."""
+    return pytest.mark.parametrize("opened", models, indirect=True, scope="module")
 
 
 def asked(model: str, conditions: tuple[Condition, ...] = (), steps: int = 3, **options: Any) -> Request:
@@ -95,43 +100,6 @@ def test_what_is_divided_has_a_row_here() -> None:
     assert {KNOWN[model].family for model in RUNS} == DIVIDED < {family.id for family in FAMILIES}
 
 
-@pytest.mark.parametrize("model", RUNS)
-def test_two_draw_what_one_draws(model: str, home: Path) -> None:
-    opened: Any = engine.open_model(model)
-    alone = [made(asked(model, conditions), opened) for conditions in RUNS[model]]
-    for conditions, one in zip(RUNS[model], alone, strict=True):
-        request, events = asked(model, conditions, **TOGETHER), list[Event]()
-        together = made(request, opened, events.append)
-        assert len(helpers(os.getpid())) == 2
-        assert np.abs(together.frames.astype(int) - one.frames).max() <= tiny.NEAR
-        steps = [event for event in events if isinstance(event, Progress) and event.stage == "sample"]
-        assert steps[-1].done == steps[-1].total and sum(isinstance(event, Preview) for event in events) <= len(steps)
-        assert made(request, opened).sha256() == together.sha256() != made(replace(request, seed=8), opened).sha256()
-    opened.close()
-    assert not helpers(os.getpid())
-
-
-def test_a_cancel_ends_it_in_all_and_they_go_on_with_the_next(opened: Any) -> None:
-    request = asked("wan2.1-1.3b", **TOGETHER)
-    whole, recipe = engine.generate(request, model=opened)
-    assert recipe.resolved["options"]["gpus"] == 2 and recipe.device["plan"] == "resident" and recipe.model["sha256"]
-    before = helpers(os.getpid())
-
-    for stage, done in [("sample", 1), ("decode", 0), ("load", 0)]:
-
-        def cut(event: Event, at: tuple[str, int] = (stage, done)) -> None:
-            if isinstance(event, Progress) and (event.stage, event.done) == at:
-                raise Canceled
-
-        with pytest.raises(Canceled):
-            opened.generate(engine.resolve(request, opened.card).run, cut, {})
-        assert helpers(os.getpid()) == before, "they had come to their end in time, and wait"
-        assert made(request, opened).sha256() == whole.sha256()
-    alone, recipe = engine.generate(asked("wan2.1-1.3b"), model=opened)
-    assert recipe.resolved["options"]["gpus"] == 1 and not helpers(os.getpid()), "one alone needs nobody"
-    assert np.abs(whole.frames.astype(int) - alone.frames).max() <= 1
-
-
 def test_a_cancel_leaves_no_process_where_the_model_is_not_kept(home: Path) -> None:
     def cut(event: Event) -> None:
         if isinstance(event, Progress) and event.stage == "sample" and event.done == 1:
@@ -141,38 +109,6 @@ def test_a_cancel_leaves_no_process_where_the_model_is_not_kept(home: Path) -> N
     with pytest.raises(Canceled):
         engine.generate(asked("wan2.1-1.3b", **TOGETHER), cut)
     assert not helpers(os.getpid())
-
-
-def test_what_was_sampled_is_kept_for_whoever_goes_on(opened: Any, home: Path) -> None:
-    request = replace(asked("wan2.1-1.3b", **TOGETHER), seed=9)
-    kept, heard = home / "data" / "latents", list[Event]()
-
-    def give_back(event: Event) -> None:
-        if isinstance(event, Progress) and event.stage == "decode":
-            until = time.monotonic() + 60
-            while not list(kept.glob("*.safetensors")):
-                assert time.monotonic() < until
-            raise GivenBack
-
-    with pytest.raises(GivenBack):
-        made(request, opened, give_back)
-    assert not helpers(os.getpid()) and list(kept.glob("*.safetensors"))
-    resumed = made(request, opened, heard.append)
-    assert "kept" in [event.code for event in heard if isinstance(event, Note)] and not list(kept.glob("*"))
-    assert resumed.sha256() == made(request, opened).sha256()
-
-
-def test_a_helper_that_is_killed_ends_the_film(opened: Any) -> None:
-    for which in (0, 1):
-
-        def kill(event: Event, which: int = which) -> None:
-            if isinstance(event, Progress) and event.stage == "sample" and event.done == 1:
-                os.kill(helpers(os.getpid())[which], signal.SIGKILL)
-
-        with pytest.raises(UnstrungError, match=f"Process {which + 1} of the 2 .* has ended \\(signal 9\\): ask again"):
-            made(asked("wan2.1-1.3b", steps=30, **TOGETHER), opened, kill)
-        assert not helpers(os.getpid())
-    made(asked("wan2.1-1.3b", **TOGETHER), opened)
 
 
 def test_helpers_end_with_whoever_started_them(home: Path, tmp_path: Path) -> None:
@@ -199,29 +135,77 @@ engine.generate({asked("wan2.1-1.3b", steps=900, **TOGETHER)!r}, lambda event: p
     assert not list(tmp_path.glob("unstrung-*"))
 
 
-def test_a_lora_goes_on_top_but_for_the_layer_where_all_is_gathered(home: Path, tmp_path: Path) -> None:
-    opened: Any = engine.open_model("ltx-video")
-    drawn = torch.Generator().manual_seed(1)
-    requests = []
-    for name, wide in (("transformer_blocks.0.attn1.to_q", (48, 48)), ("proj_out", (128, 48))):
-        up, down = (torch.randn(shape, generator=drawn) for shape in ((wide[0], 2), (2, wide[1])))
-        file = tmp_path / f"{name}.safetensors"
-        save_file({f"transformer.{name}.lora_A.weight": down, f"transformer.{name}.lora_B.weight": up}, file)
-        requests.append(replace(asked("ltx-video"), loras=(Lora(str(file)),)))
-    plain, alone = made(asked("ltx-video"), opened), made(requests[0], opened)
-    together = made(replace(requests[0], options=TOGETHER), opened)
-    assert (
-        np.abs(together.frames.astype(int) - alone.frames).max()
-        <= tiny.NEAR
-        < np.abs(plain.frames.astype(int) - alone.frames).max()
-    )
-    assert opened.about()["loras"]
-    with pytest.raises(InvalidRequest, match=r"A LoRA changes the layer 'proj_out', .* leave out --set gpus"):
-        made(replace(requests[1], options=TOGETHER), opened)
-    assert made(replace(requests[0], options=TOGETHER), opened).sha256() == together.sha256()
-    opened.close()
+@of(*RUNS)
+def test_two_draw_what_one_draws(opened: Any) -> None:
+    model = opened.card.id
+    alone = [made(asked(model, conditions), opened) for conditions in RUNS[model]]
+    for conditions, one in zip(RUNS[model], alone, strict=True):
+        request, events = asked(model, conditions, **TOGETHER), list[Event]()
+        together = made(request, opened, events.append)
+        assert len(helpers(os.getpid())) == 2
+        assert np.abs(together.frames.astype(int) - one.frames).max() <= tiny.NEAR
+        steps = [event for event in events if isinstance(event, Progress) and event.stage == "sample"]
+        assert steps[-1].done == steps[-1].total and sum(isinstance(event, Preview) for event in events) <= len(steps)
+        assert made(request, opened).sha256() == together.sha256() != made(replace(request, seed=8), opened).sha256()
 
 
+@of("wan2.1-1.3b")
+def test_what_was_sampled_is_kept_for_whoever_goes_on(opened: Any, home: Path) -> None:
+    request = replace(asked("wan2.1-1.3b", **TOGETHER), seed=9)
+    kept, heard = home / "data" / "latents", list[Event]()
+
+    def give_back(event: Event) -> None:
+        if isinstance(event, Progress) and event.stage == "decode":
+            until = time.monotonic() + 60
+            while not list(kept.glob("*.safetensors")):
+                assert time.monotonic() < until
+            raise GivenBack
+
+    with pytest.raises(GivenBack):
+        made(request, opened, give_back)
+    assert not helpers(os.getpid()) and list(kept.glob("*.safetensors"))
+    resumed = made(request, opened, heard.append)
+    assert "kept" in [event.code for event in heard if isinstance(event, Note)] and not list(kept.glob("*"))
+    assert resumed.sha256() == made(request, opened).sha256()
+
+
+@of("wan2.1-1.3b")
+def test_a_cancel_ends_it_in_all_and_they_go_on_with_the_next(opened: Any) -> None:
+    request = asked("wan2.1-1.3b", **TOGETHER)
+    whole, recipe = engine.generate(request, model=opened)
+    assert recipe.resolved["options"]["gpus"] == 2 and recipe.device["plan"] == "resident" and recipe.model["sha256"]
+    before = helpers(os.getpid())
+
+    for stage, done in [("sample", 1), ("decode", 0), ("load", 0)]:
+
+        def cut(event: Event, at: tuple[str, int] = (stage, done)) -> None:
+            if isinstance(event, Progress) and (event.stage, event.done) == at:
+                raise Canceled
+
+        with pytest.raises(Canceled):
+            opened.generate(engine.resolve(request, opened.card).run, cut, {})
+        assert helpers(os.getpid()) == before, "they had come to their end in time, and wait"
+        assert made(request, opened).sha256() == whole.sha256()
+    alone, recipe = engine.generate(asked("wan2.1-1.3b"), model=opened)
+    assert recipe.resolved["options"]["gpus"] == 1 and not helpers(os.getpid()), "one alone needs nobody"
+    assert np.abs(whole.frames.astype(int) - alone.frames).max() <= 1
+
+
+@of("wan2.1-1.3b")
+def test_a_helper_that_is_killed_ends_the_film(opened: Any) -> None:
+    for which in (0, 1):
+
+        def kill(event: Event, which: int = which) -> None:
+            if isinstance(event, Progress) and event.stage == "sample" and event.done == 1:
+                os.kill(helpers(os.getpid())[which], signal.SIGKILL)
+
+        made(asked("wan2.1-1.3b", **TOGETHER), opened)  # by others, the second time
+        with pytest.raises(UnstrungError, match=f"Process {which + 1} of the 2 .* has ended \\(signal 9\\): ask again"):
+            made(asked("wan2.1-1.3b", steps=30, **TOGETHER), opened, kill)
+        assert not helpers(os.getpid())
+
+
+@of("wan2.1-1.3b")
 def test_what_can_not_be_is_refused_before_anything_is_started(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = [
         ({"gpus": 0}, {}, "option gpus is 0; this machine has no GPU, and .* cores? in their place: --set gpus="),
@@ -236,7 +220,8 @@ def test_what_can_not_be_is_refused_before_anything_is_started(opened: Any, monk
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     with pytest.raises(InvalidRequest, match=r"wan2\.1-1\.3b has 2 heads, which go by: 1, 2\."):
         engine.generate(asked("wan2.1-1.3b", gpus=4), model=opened)
-    opened._pipes._machine = Machine(None, 10**9, 10**12)
+    opened._part()
+    monkeypatch.setattr(opened._pipes, "_machine", Machine(None, 10**9, 10**12))
     with pytest.raises(NotEnoughMemory, match=r"each process holds the whole model: .* at least .* GB of RAM"):
         engine.generate(asked("wan2.1-1.3b", **TOGETHER), model=opened)
     assert opened._team is None
@@ -245,12 +230,34 @@ def test_what_can_not_be_is_refused_before_anything_is_started(opened: Any, monk
             engine.resolve(asked(model, **TOGETHER), KNOWN[model])
 
 
-def test_what_is_wrong_in_a_process_is_said_as_it_is_by_one_alone(home: Path) -> None:
-    opened: Any = engine.open_model("helios")
+@of("ltx-video")
+def test_a_lora_goes_on_top_but_for_the_layer_where_all_is_gathered(opened: Any, tmp_path: Path) -> None:
+    drawn = torch.Generator().manual_seed(1)
+    requests = []
+    for name, wide in (("transformer_blocks.0.attn1.to_q", (48, 48)), ("proj_out", (128, 48))):
+        up, down = (torch.randn(shape, generator=drawn) for shape in ((wide[0], 2), (2, wide[1])))
+        file = tmp_path / f"{name}.safetensors"
+        save_file({f"transformer.{name}.lora_A.weight": down, f"transformer.{name}.lora_B.weight": up}, file)
+        requests.append(replace(asked("ltx-video"), loras=(Lora(str(file)),)))
+    one: Any = engine.open_model("ltx-video")
+    plain, alone = made(asked("ltx-video"), one), made(requests[0], one)
+    one.close()
+    together = made(replace(requests[0], options=TOGETHER), opened)
+    assert (
+        np.abs(together.frames.astype(int) - alone.frames).max()
+        <= tiny.NEAR
+        < np.abs(plain.frames.astype(int) - alone.frames).max()
+    )
+    assert opened.about()["loras"]
+    with pytest.raises(InvalidRequest, match=r"A LoRA changes the layer 'proj_out', .* leave out --set gpus"):
+        made(replace(requests[1], options=TOGETHER), opened)
+    assert made(replace(requests[0], options=TOGETHER), opened).sha256() == together.sha256()
+
+
+@of("helios")
+def test_what_is_wrong_in_a_process_is_said_as_it_is_by_one_alone(opened: Any) -> None:
     with pytest.raises(InvalidRequest, match=r"gpus divides the film's tokens, .* no multiple of it"):
         made(replace(asked("helios", **TOGETHER), width=80, height=80), opened)
     with pytest.raises(InvalidRequest, match="The prompt has 900 words"):
         made(replace(asked("helios", **TOGETHER), prompt="fox " * 900), opened)
     made(asked("helios", **TOGETHER), opened)
-    opened.close()
-    assert not helpers(os.getpid())
