@@ -63,7 +63,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
 
 
 def add(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return run("models", "add", *words, **env)
+    return run_here("models", "add", *words, **env)
 
 
 def everything(folder: Path) -> str:
@@ -78,7 +78,7 @@ def last(done: subprocess.CompletedProcess[str]) -> str:
 
 def test_a_named_host_is_a_model(host: Shared, here: Path, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{host.port}/v1"
-    added = add("den", "--url", f"{url}/", "--key-env", "DEN_KEY", "--model", "echo", "--json")
+    added = run("models", "add", "den", "--url", f"{url}/", "--key-env", "DEN_KEY", "--model", "echo", "--json")
     assert added.returncode == 0, added.stderr
     (file,) = (here / "places").iterdir()
     told = json.loads(added.stdout)
@@ -125,7 +125,9 @@ def test_a_server_has_its_films_made_by_a_named_host(host: Shared, here: Path, t
     finally:
         del os.environ["DEN_KEY"]
     try:
-        video = front.client.videos.create_and_poll(prompt="a fox", model="sora-2-pro", size="64x48", seconds="1")  # type: ignore[arg-type]
+        video = front.client.videos.create_and_poll(
+            prompt="a fox", model="sora-2-pro", size="64x48", seconds="1", poll_interval_ms=200
+        )  # type: ignore[arg-type]
         assert video.status == "completed" and video.model == "den", video.error
         recipe: Any = front.client.get(f"/videos/{video.id}/recipe", cast_to=object)
         assert recipe["model"]["id"] == "den"
@@ -134,7 +136,7 @@ def test_a_server_has_its_films_made_by_a_named_host(host: Shared, here: Path, t
         with pytest.raises(Exception, match="den is not a place here any more: unstrung models add den --url"):
             front.client.videos.create(prompt="a fox", model="den", size="64x48", seconds="1")  # type: ignore[arg-type]
         assert add("den", "--url", "http://127.0.0.1:9/v1", "--key-env", "DEN_KEY").returncode == 0
-        failed = front.client.videos.create_and_poll(prompt="a fox", model="den", size="64x48", seconds="1")  # type: ignore[arg-type]
+        failed = front.client.videos.create_and_poll(prompt="a fox", model="den", size="64x48", seconds="1", poll_interval_ms=200)  # type: ignore[arg-type]
         assert failed.error and "127.0.0.1:9 has not answered" in failed.error.message
         assert "check --url of den" in failed.error.message
         assert host.key not in json.dumps(recipe) + failed.to_json()
@@ -190,7 +192,7 @@ def test_a_broken_file_takes_no_other_place_with_it(here: Path, text: str) -> No
     with pytest.warns(UserWarning, match=r"den\.json .*mend it, or: unstrung models forget den\.") as warned:
         assert {"attic", "echo"} <= {*cards()} and "den" not in cards()
     assert "hunter22" not in str([warning.message for warning in warned])
-    assert run("models", "forget", "den").returncode == 0 and not (here / "places" / "den.json").exists()
+    assert run_here("models", "forget", "den").returncode == 0 and not (here / "places" / "den.json").exists()
 
 
 def test_a_model_goes_before_a_place_of_its_name(here: Path) -> None:

@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import openai
 import pytest
@@ -103,8 +104,8 @@ def test_what_is_not_chosen_the_host_chooses(there: Shared) -> None:
 
 def test_what_happens_there_is_heard_here(there: Shared) -> None:
     heard: list[Event] = []
-    request = Request("rings", model="remote", width=960, height=540, seconds=6.0, num_inference_steps=48)
-    longer = {"size": "640x360", "seconds": "8", "num_inference_steps": 48}  # the second one waits when ours is asked for
+    request = Request("rings", model="remote", width=640, height=360, seconds=6.0, num_inference_steps=48)
+    longer = {"size": "640x360", "seconds": "3", "num_inference_steps": 24}  # the second one waits when ours is asked for
     there.client.videos.create(prompt="first", extra_body=longer)
     before = there.client.videos.create(prompt="second", extra_body=longer)
     _, recipe = generate(request, heard.append)
@@ -141,6 +142,7 @@ def test_a_picture_begins_the_film(there: Shared, tmp_path: Path) -> None:
         assert refused.value.code == "not_supported"
 
 
+LONGER: dict[str, Any] = {"model": "remote", "width": 480, "height": 272, "seconds": 12.0, "num_inference_steps": 96}
 LONG = ["--size", "960x540", "--seconds", "12", "--steps", "200"]
 
 
@@ -162,7 +164,7 @@ def test_whoever_cancels_here_cancels_there(there: Shared) -> None:
             raise Canceled
 
     with pytest.raises(Canceled):
-        generate(Request("a long fox", model="remote", width=960, height=540, seconds=12.0, num_inference_steps=200), emit)
+        generate(Request("a long fox", **LONGER), emit)
     there.wait("canceled")
 
 
@@ -174,7 +176,7 @@ def test_a_host_that_cancels_says_so(there: Shared) -> None:
 
     canceled: list[str] = []
     with pytest.raises(UnstrungError, match=r"127.0.0.1:\d+ says: Somebody who may do so canceled") as stopped:
-        generate(Request("a long fox", model="remote", width=960, height=540, seconds=12.0, num_inference_steps=200), emit)
+        generate(Request("a long fox", **LONGER), emit)
     assert stopped.value.code == "canceled" and not isinstance(stopped.value, Canceled)
 
 
@@ -219,14 +221,14 @@ def test_a_server_can_have_its_films_made_by_another(host: Shared, tmp_path: Pat
         Image.new("RGB", (64, 48), (200, 30, 30)).save(picture, "PNG")
         video = front.client.videos.create_and_poll(
             prompt="a fox", model="sora-2-pro", size="64x48", seconds="1", input_reference=("red.png", picture.getvalue()),  # type: ignore[arg-type]
-            extra_body={"seed": 5},
+            extra_body={"seed": 5}, poll_interval_ms=200,
         )  # fmt: skip
         assert video.status == "completed" and video.model == "remote", video.error
         recipe: Any = front.client.get(f"/videos/{video.id}/recipe", cast_to=object)
         assert recipe["seed"] == 5 and recipe["model"]["revision"] == "echo 1" and host.key not in json.dumps(recipe)
         assert host.film(host.wait("completed"), tmp_path).sha256() == recipe["output"]["sha256"]
-        refused = front.client.videos.create(prompt="x", model="sora-2-pro", size="4000x4000", seconds="1")  # type: ignore[arg-type]
-        failed = front.client.videos.poll(refused.id)
+        refused = front.client.videos.create(prompt="x", model="sora-2-pro", size="16x1928", seconds="1")  # type: ignore[arg-type]
+        failed = front.client.videos.poll(refused.id, poll_interval_ms=200)
         assert failed.error and "127.0.0.1" in failed.error.message and "from 16 to 1920 pixels" in failed.error.message
         waits = front.client.videos.create(prompt="x", model="sora-2-pro", size="960x540", seconds="12")  # type: ignore[arg-type]
         id = host.wait("in_progress")
@@ -683,7 +685,15 @@ def test_an_id_that_would_lead_elsewhere_is_none(foreign: Foreign, id: str) -> N
 
 
 def test_a_film_that_would_fill_the_memory_is_not_decoded(foreign: Foreign, tmp_path: Path) -> None:
-    foreign.film = film_of(tmp_path, 1920, 1080, 200)  # a few kilobytes, which become more than a gigabyte
+    with av.open(str(tmp_path / "long.mp4"), "w") as file:  # a few kilobytes, which become more than a gigabyte
+        stream = file.add_stream("libx264", 24, {"preset": "ultrafast"})
+        stream.width, stream.height = 1920, 1080
+        frame = av.VideoFrame.from_ndarray(np.zeros((1620, 1920), np.uint8), "yuv420p")
+        for n in range(200):
+            frame.pts = n
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    foreign.film = (tmp_path / "long.mp4").read_bytes()
     error = refused(Request("a fox", **SMALL))
     assert error.code == "remote_film" and "too much" in error.message and str(tmp_path) not in error.message
 
