@@ -226,7 +226,7 @@ def test_what_is_stopped_while_it_renders_keeps_its_words_and_its_last_preview(v
 
 def test_a_page_that_is_loaded_anew_finds_what_is_on_its_way(visit: Callable[..., Visitor]) -> None:
     visitor = visit()
-    id = visitor.ask("a penguin on the ice", Steps="30").get_attribute("data-id")
+    id = visitor.ask("a penguin on the ice", Steps="14").get_attribute("data-id")
     visitor.page.reload()
     card = visitor.card(id)
     card.locator(".now").filter(has_text="Being made").wait_for()
@@ -238,7 +238,7 @@ def test_a_server_that_is_killed_and_started_again_goes_on(
 ) -> None:
     studio = open_studio(tmp_path)
     visitor = Visitor(browser, studio).come()
-    card = visitor.ask("a bear in a forest", Steps="30")
+    card = visitor.ask("a bear in a forest", Steps="14")
     card.locator("img[data-src]").wait_for(state="visible")
     studio.process.kill()
     studio.process.wait()
@@ -255,7 +255,9 @@ def test_settings_are_used_again_by_click_and_by_dropping_the_film(
 ) -> None:
     visitor = visit()
     page = visitor.page
-    card = visitor.finished(visitor.ask("rings of colour", "480p", 10, Model="echo", Seed="77", Steps="3"))
+    card = visitor.finished(
+        visitor.ask("rings of colour", "480p", 10, Model="echo", Seed="77", Steps="3", **{visitor.say("fps"): "8"})
+    )
     film = tmp_path / "rings.mp4"
     with page.expect_download() as saved:
         card.get_by_role("link", name="Download").click()
