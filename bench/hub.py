@@ -20,7 +20,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -43,6 +45,7 @@ AT_LEAST = 20.0  # seconds of either way for each model, for what takes a third 
 
 def measure(model: str, folder: Path, rounds: int, at_least: float, steps: int, side: int) -> dict[str, Any]:
     """Draw the same film both ways, by turns, and return the medians in seconds."""
+    torch.set_num_threads(1)
     family, weights = _KNOWN[model]
     card: ModelCard = card_of(family, weights)
     pipes = Pipes(card, family, weights, tiny.save(model, folder), "cpu")
@@ -87,11 +90,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="Small numbers: that it runs, not how fast.")
     quick = parser.parse_args().quick
     how = (1, 0.0, 2, 64) if quick else (9, AT_LEAST, 30, 256)
-    torch.set_num_threads(1)
     out: dict[str, Any] = {"bench": "hub", "target": TARGET, "steps": how[2], "size": how[3], "models": {}}
-    with tempfile.TemporaryDirectory() as name:
+    # each in a process of its own: what one leaves behind in the memory is not what another one costs
+    alone = ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1)
+    with tempfile.TemporaryDirectory() as name, alone as pool:
         for model in MODELS:
-            out["models"][model] = measure(model, Path(name), *how)
+            out["models"][model] = pool.submit(measure, model, Path(name), *how).result()
             print(model, out["models"][model], flush=True)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
     machine = f"{platform.machine()}, one thread, Python {platform.python_version()}, torch {torch.__version__}"

@@ -30,6 +30,7 @@ from unstrung.models.hub.pipes import Pipes
 from unstrung.request import Request, tasks_of
 
 PREVIEW_EVERY, PREVIEW_SIDE = 3, 256  # steps, and pixels
+MARKS = 4  # tokens around a prompt's own at the most, of which there are never more than it has bytes
 SOFTWARE = ("diffusers", "transformers", "torch")
 
 
@@ -123,7 +124,6 @@ class HubModel:
             raise
         kept.drop()
         self._guessed = kept.guessed
-        frames = _uint8(frames)
         if way.takes in GO_ON:
             frames = joined(given[request.conditions[0].source], frames, passes[-1].arguments)
         frames = frames[: request.num_frames]
@@ -228,7 +228,7 @@ class HubModel:
         most = self._family.text_tokens
         for name in ("prompt", "negative_prompt"):
             words = (getattr(request, name) or "").split()
-            if len(_tokens(pipe, words)) <= most:
+            if len(" ".join(words).encode()) + MARKS <= most or len(_tokens(pipe, words)) <= most:
                 continue
             fits = bisect_right(range(len(words)), most, key=lambda n: len(_tokens(pipe, words[:n]))) - 1
             said = f"The {name.replace('_', ' ')} has {len(words)} words; {self.card.id} reads the first {fits}: shorten it."
@@ -271,13 +271,6 @@ def _shares(steps: int, sizes: int) -> list[int]:
     return [steps // sizes + (i < steps % sizes) for i in range(sizes)]
 
 
-def _uint8(frames: Any) -> Frames:
-    """Return a pipeline's frames (t h w c) in 0..1 as bytes, as diffusers itself rounds them: in their own place."""
-    values = np.asarray(frames)
-    np.rint(np.multiply(values, 255, out=values), out=values)
-    return values.astype(np.uint8)
-
-
 def _with_sound(clip: Clip, sound: Tensor, rate: int) -> Clip:
     """Return a clip with its sound (channels, samples)."""
     audio = sound.detach().float().cpu().numpy().T.clip(-1, 1)
@@ -300,7 +293,10 @@ def _nothing_collected() -> Iterator[None]:
 def _told(pipe: Any, report: _Report) -> Iterator[dict[str, Any]]:
     """Have a pipeline tell how far it is, and show what comes; yield the arguments that make it do so."""
     takes = "callback_on_step_end" in inspect.signature(pipe.__call__).parameters
-    heard = {(pipe, "progress_bar"): report.bar, (pipe.vae, "decode"): report.decoding(pipe.vae.decode)}
+    heard: dict[tuple[Any, str], Any] = {
+        (pipe, "progress_bar"): report.bar, (pipe.vae, "decode"): report.decoding(pipe.vae.decode),
+        (pipe.video_processor, "postprocess_video"): report.frames,
+    }  # fmt: skip
     if not takes:
         heard[pipe.scheduler, "step"] = report.stepping(pipe.scheduler.step)
     for (part, name), told in heard.items():
@@ -407,6 +403,23 @@ class _Report:
 
         return told
 
+    def frames(self, video: Tensor, output_type: str = "np") -> list[Frames]:
+        """Return what was decoded (b c t h w) as bytes (t h w c), rounded as diffusers itself does it, a frame at a time.
+
+        Its own way has the whole film as float32, and copies that once more.
+        """
+        processor = self._pipe.video_processor
+        films = []
+        for film in video:
+            channels, count, height, width = film.shape
+            frames = np.empty((count, height, width, channels), np.uint8)
+            for n, place in enumerate(frames):
+                frame = processor.denormalize(film[:, n]) if processor.config.do_normalize else film[:, n]
+                values = frame.float().cpu().numpy()
+                np.rint(np.multiply(values, 255, out=values), out=place.transpose(2, 0, 1), casting="unsafe")
+            films.append(frames)
+        return films
+
     def decoded(self, tensors: list[Tensor]) -> Any:
         """Return the frames (t h w c) of what was kept: the end of each pipeline, by its own parts."""
         self._emit(Progress("encode", 1, 1))
@@ -416,7 +429,7 @@ class _Report:
                 torch.manual_seed(self._request.seed)  # for decoders that add noise of their own
                 placed = [tensor.to(self._pipe._execution_device) for tensor in tensors]
                 video = self.decoding(self._pipe.vae.decode)(*placed, return_dict=False)[0]
-                return self._pipe.video_processor.postprocess_video(video, output_type="np")[0]
+                return self.frames(video)[0]
         finally:
             self._pipe.maybe_free_model_hooks()
 
