@@ -32,7 +32,7 @@ GROUP = 0.10  # of a transformer: two of its thirty to sixty blocks, the one at 
 LEAVES = 0.20  # of a text encoder: its table of words is the largest leaf, a fifth of UMT5's weights
 FLOAT8, BESIDE = 1, 0.06  # bytes of a weight of eight bits; norms and embeddings, a share of all, stay as they are
 TEXT_WORK = 300_000_000  # states of what reads the prompt
-FRAME_BYTES = 13  # a value of a decoded frame: as float32, as that becomes a byte (two copies more), and as the byte
+FRAME_BYTES = 6  # a value of a decoded frame: in float32 at the most, as a byte, and as one of a picture that is cut to its size
 
 # what a cache keeps from step to step until the film is decoded: bytes a token, unit of width and pass (`bench/hub_caches.py`);
 # TaylorSeer next to nothing
