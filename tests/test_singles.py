@@ -25,7 +25,7 @@ from unstrung.models.hub.memory import Plan  # noqa: E402
 from unstrung.plugins import find_card  # noqa: E402
 from unstrung.request import Request  # noqa: E402
 
-MODELS = ("wan2.1-1.3b", "wan2.2", "ltx-video", "cogvideox-2b")
+MODELS = ("wan2.1-1.3b", "wan2.2", "ltx-video", "cogvideox-2b", "ltx-video-0.9.5")
 Q8 = gguf.GGMLQuantizationType.Q8_0
 # how the publishers call what diffusers calls otherwise
 NAMES = {
@@ -137,6 +137,28 @@ def test_a_film_comes_from_a_file_of_safetensors(model: str, home: Path, tmp_pat
         assert not kind or clip.sha256() != plain.sha256()
         assert recipe.model["id"] == name and len(recipe.model["files"]) == len(before.model["files"])
         assert {f"{part}/{part}.safetensors" for part in parts} <= set(recipe.model["files"])
+
+
+def test_a_distilled_file_that_is_known_is_drawn_by_its_own_levels(home: Path, tmp_path: Path) -> None:
+    """LTX's distilled 2B is published as one file alone, beside the pipeline of another one."""
+    from safetensors.torch import save_file
+
+    opened: Any = engine.open_model("ltx-video-0.9.5")
+    engine.generate(asked("ltx-video-0.9.5"), model=opened)
+    weights = published("ltx", next(iter(opened._pipes._pipes.values())).transformer)
+    opened.close()
+    recipes = {}
+    for file in ("ltxv-2b-0.9.8-distilled.safetensors", "other.safetensors"):
+        save_file({name: weight.contiguous() for name, weight in weights.items()}, tmp_path / file)
+        name = f"ltx-video-0.9.5@{tmp_path / file}"
+        model: Any = engine.open_model(name)
+        _, recipes[file] = engine.generate(replace(asked(name), num_inference_steps=None), model=model)
+        levels = next(iter(model._pipes._pipes.values())).scheduler.timesteps.tolist()
+        model.close()
+        assert file == "other.safetensors" or levels == pytest.approx([1000, 993, 987, 981, 975, 909, 725, 0.03])
+    known, other = (recipe.resolved for recipe in recipes.values())
+    assert (known["num_inference_steps"], known["guidance_scale"]) == (8, 1.0)
+    assert (other["num_inference_steps"], other["guidance_scale"]) == (40, 3.0)
 
 
 def test_it_draws_the_same_wherever_its_weights_lie(home: Path, files: dict[str, list[Path]]) -> None:

@@ -18,6 +18,7 @@ from unstrung.models.hub.families import (
     DRAFT_STEPS,
     DRAFTS,
     FAMILIES,
+    FILES,
     MAGCACHE,
     NOTHING,
     UPSAMPLERS,
@@ -243,7 +244,8 @@ def _singles(name: str) -> tuple[Family, Weights]:
         singles[part] = Single(str(file), size)
         billions[part] = min(found, billions[part])  # a file may hold other parts too
     summary = f"{weights.summary} Its transformer comes from a file of its own."
-    return family, replace(weights, id=name, summary=summary, singles=singles, billions=billions)
+    otherwise = FILES.get(files[0].name, NOTHING)
+    return family, replace(weights, id=name, summary=summary, singles=singles, billions=billions, **otherwise)
 
 
 def _sizes(file: Path) -> tuple[int | None, float]:

@@ -182,6 +182,7 @@ MOCHI = Family(
 )  # fmt: skip
 
 _DISTILLED: Mapping[str, Any] = {"guidance": 1.0, "steps": 8, "draft_steps": 8}
+_LTX_LEVELS = ("timesteps", (1000, 993, 987, 981, 975, 909, 725, 0.03))  # of its distilled ones, as published
 _LTX: Mapping[str, Any] = {
     "size_multiple": 32, "frame_stride": 8, "frame_offset": 1, "latent": (128, 8, 32), "patch": (1, 1), "layout": "packed",
     "fps": "frame_rate", "singles": True, "caches": (FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT),
@@ -229,10 +230,15 @@ LTX_CONDITION = Family(
             (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND), {"transformer": 13.04, "text_encoder": T5_XXL, "vae": 1.25}, 4096,
             size=(1216, 704), fps=24, seconds=5.0, max_frames=257, **_DISTILLED,
             arguments={"decode_timestep": 0.05, "decode_noise_scale": 0.025, "guidance_rescale": 0.7},
-            schedule=("timesteps", (1000, 993, 987, 981, 975, 909, 725, 0.03)),
+            schedule=_LTX_LEVELS,
         ),
     ),
 )  # fmt: skip
+
+# transformers that are published as files of their own alone, by their names: what is otherwise than in the row before the @
+FILES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {f"ltxv-2b-0.9.8-distilled{kind}.safetensors": {**_DISTILLED, "schedule": _LTX_LEVELS} for kind in ("", "-fp8")}
+)
 
 _LTX_UPSAMPLER: Mapping[str, Any] = {
     "repo_id": "Lightricks/ltxv-spatial-upscaler-0.9.7", "pipeline": "LTXLatentUpsamplePipeline", "billions": 0.126,
