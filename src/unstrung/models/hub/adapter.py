@@ -30,7 +30,6 @@ from unstrung.models.hub.pipes import Pipes
 from unstrung.request import Request, tasks_of
 
 PREVIEW_EVERY, PREVIEW_SIDE = 3, 256  # steps, and pixels
-MARKS = 4  # tokens around a prompt's own at the most, of which there are never more than it has bytes
 SOFTWARE = ("diffusers", "transformers", "torch")
 
 
@@ -228,7 +227,7 @@ class HubModel:
         most = self._family.text_tokens
         for name in ("prompt", "negative_prompt"):
             words = (getattr(request, name) or "").split()
-            if len(" ".join(words).encode()) + MARKS <= most or len(_tokens(pipe, words)) <= most:
+            if len(_tokens(pipe, words)) <= most:
                 continue
             fits = bisect_right(range(len(words)), most, key=lambda n: len(_tokens(pipe, words[:n]))) - 1
             said = f"The {name.replace('_', ' ')} has {len(words)} words; {self.card.id} reads the first {fits}: shorten it."

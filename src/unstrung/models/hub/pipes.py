@@ -34,7 +34,6 @@ class Pipes:
         singles = {part: weights.billions[part] for part in weights.singles}
         self._weights = replace(weights, billions={**here, **singles}) if here else weights
         self._pipes: dict[str, Any] = {}
-        self._compiled = False  # the blocks of their transformers
         self._machine: Machine | None = None  # as it was before anything was loaded
         self._upsampler: Any = None
         self._scheduler: tuple[Any, Any] | None = None
@@ -138,14 +137,11 @@ class Pipes:
 
     def compile(self, wanted: bool) -> None:
         """Have the transformers' blocks compiled when they are first used, or run as they are."""
-        if wanted == self._compiled:
-            return
-        self._compiled = wanted
         for block in (block for part in caches.transformers(next(iter(self._pipes.values()))) for block in caches.blocks(part)):
-            if wanted:
-                block.compile()
-            else:
+            if not wanted:
                 block._compiled_call_impl = None
+            elif block._compiled_call_impl is None:
+                block.compile()
 
     def use_loras(self, files: list[File], emit: Emit) -> None:
         """Have what is loaded run with these LoRAs and no others; raise `InvalidRequest` for one that fits another model.
@@ -187,7 +183,6 @@ class Pipes:
     def close(self) -> None:
         """Drop all that is loaded."""
         self._pipes.clear()
-        self._compiled = False
         self._upsampler = self._loras = None
         if self._disk is not None:
             self._disk.cleanup()
