@@ -33,7 +33,7 @@ from unstrung.models.hub.memory import Plan  # noqa: E402
 from unstrung.request import Condition, Request  # noqa: E402
 
 KNOWN = {card.id: card for card in CARDS}
-MODELS = [model for model in tiny.MAKERS if "cache" in KNOWN[model].options and "text-to-video" in KNOWN[model].tasks]
+MODELS = [model for model in tiny.NETWORKS if "cache" in KNOWN[model].options and "text-to-video" in KNOWN[model].tasks]
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,14 @@ def weights(seed: int, numbers: int = 100_000) -> bytes:
 
 
 PIPELINE = {
-    "model_index.json": b'{"_class_name": "NoPipeline"}',
+    "model_index.json": json.dumps(
+        {
+            "_class_name": "NoPipeline",
+            "_version": "1",
+            **{part: ["diffusers", "Part"] for part in ("scheduler", "tokenizer", "transformer", "vae")},
+            "transformer_2": [None, None],
+        }
+    ).encode(),
     "scheduler/scheduler_config.json": b'{"shift": 3.0}',
     "transformer/config.json": b"{}",
     BIG: weights(1),
@@ -85,6 +92,10 @@ class Hub:
 
     def gets(self, name: str) -> list[str | None]:
         return [part for method, path, part in self.asked if method == "GET" and path.endswith(f"/{name}")]
+
+    def fetched(self) -> list[str]:
+        """Return the files that were asked for, whichever repository they are of."""
+        return [path.split("/resolve/")[1].split("/", 1)[1] for _, path, _ in self.asked if "/resolve/" in path]
 
     @property
     def address(self) -> str:
@@ -384,14 +395,14 @@ def test_wrong_bytes_are_thrown_away(machine: Machine, hub: Hub) -> None:
 def test_pickles_are_refused_and_never_asked_for(machine: Machine, hub: Hub) -> None:
     done = machine.run("pull", "pickled")
     assert done.returncode == 2 and "only as a pickle (unet/pytorch_model.bin)" in done.stderr
-    assert not [path for _, path, _ in hub.asked if "/resolve/" in path] and machine.bytes_in_cache() == 0
+    assert set(hub.fetched()) <= {"model_index.json"} and machine.bytes_in_cache() == 0
 
 
 def test_a_disk_that_is_too_small_is_said_before_anything_is_fetched(machine: Machine, hub: Hub) -> None:
     hub.claims[BIG] = 10**15
     done = machine.run("pull", "tiny")
     assert done.returncode == 2 and re.search(r"tiny needs 1000\.0 TB more, .* has [\d.]+ \wB free: .*HF_HOME", done.stderr)
-    assert not [path for _, path, _ in hub.asked if "/resolve/" in path]
+    assert set(hub.fetched()) <= {"model_index.json"} and machine.bytes_in_cache() == 0
 
 
 @pytest.mark.parametrize(
@@ -563,6 +574,37 @@ def test_beside_a_gguf_file_no_transformer_is_fetched(machine: Machine, hub: Hub
     assert machine.run("pull", "wan2.1-1.3b").stdout == f"{folder}\n" and machine.listed()["wan2.1-1.3b"]["installed"]
     assert machine.run("pull", packed).returncode == 0 and machine.listed()["wan2.1-1.3b"]["installed"], "what is here stays"
     assert (folder / BIG).read_bytes() == PIPELINE[BIG]
+
+
+def test_of_a_repository_with_more_than_a_model_the_model_is_fetched(machine: Machine, hub: Hub) -> None:
+    """LTX-2.5's has a second transformer, a decoder, LoRAs, and a model of language that it is loaded with and we never ask."""
+    one, other = weights(11, 5000), weights(12, 5000)
+    cut = {f"transformer/diffusion_pytorch_model-0000{n}-of-00002.safetensors": data for n, data in ((1, one), (2, other))}
+    wanted = {
+        "model_index.json": json.dumps(
+            {"_class_name": "LTX2Pipeline", **{part: ["diffusers", "Part"] for part in ("transformer", "vae", "prompt_enhancer")}}
+        ).encode(),
+        "transformer/config.json": b"{}", **cut, "vae/config.json": b"{}", "vae/diffusion_pytorch_model.safetensors": weights(13, 500),
+        "transformer/diffusion_pytorch_model.safetensors.index.json": json.dumps(
+            {"weight_map": {"a": Path(min(cut)).name, "b": Path(max(cut)).name}}
+        ).encode(),
+        "prompt_enhancer/config.json": b"{}",
+    }  # fmt: skip
+    beside = {
+        "transformer/diffusion_pytorch_model.safetensors": one + other, "transformer_full/config.json": b"{}",
+        "transformer_full/diffusion_pytorch_model.safetensors": weights(14), "prompt_enhancer/model.safetensors": weights(15),
+        "transformer/diffusion_pytorch_model-00001-of-00001.safetensors": one, "a-lora.safetensors": weights(16),
+        "diffusion_decoder/model.safetensors": weights(17),
+    }  # fmt: skip
+    hub.repos["Lightricks/LTX-2.5-Diffusers"] = {COMMIT: {**beside, **wanted}}
+    folder = Path(machine.run("pull", "ltx-2.5", "--yes").stdout.strip())
+    there = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert there == wanted and not set(hub.fetched()) & set(beside)
+    assert machine.listed()["ltx-2.5"]["installed"] and machine.run("verify", "ltx-2.5").returncode == 0
+    whole = Path(machine.run("pull", "hf:Lightricks/LTX-2.5-Diffusers", "--yes").stdout.strip())
+    assert (whole / "prompt_enhancer" / "model.safetensors").is_file(), (
+        "whoever names the repository may want all of the pipeline"
+    )
 
 
 def test_what_a_draft_needs(machine: Machine, hub: Hub) -> None:

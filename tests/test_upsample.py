@@ -30,14 +30,14 @@ from unstrung.models.hub.upsample import counted, passes  # noqa: E402
 from unstrung.request import Condition, Request, resolve  # noqa: E402
 
 WORDS = "a red fox running through the snow at night"
-DEV, DISTILLED = tiny.UPSAMPLED
+MODELS = DEV, DISTILLED = "ltx-video-13b", "ltx-video-13b-distilled"
 REPO = "Lightricks/ltxv-spatial-upscaler-0.9.7"
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cache of the hub with both models and their upsampler."""
-    with tiny.cache(tmp_path_factory.mktemp("hub"), tiny.UPSAMPLED) as folder:
+    with tiny.cache(tmp_path_factory.mktemp("hub"), MODELS) as folder:
         pipe = diffusers.LTXConditionPipeline.from_pretrained(snapshot(folder, DEV))
         tiny.ltx_upsampler(pipe.vae).save_pretrained(place(folder))
         yield folder

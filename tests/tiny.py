@@ -6,6 +6,7 @@ import gc
 import io
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,22 +57,36 @@ def clip_vision(width: int = 32) -> tuple[Any, Any]:
     return transformers.CLIPVisionModel(config).eval(), transformers.CLIPImageProcessor(crop_size=size, size=size)
 
 
-def cogvideox(folder: Path, *, image: bool = False) -> Any:
-    torch.manual_seed(0)
+def cogvideox(folder: Path, *, image: bool = False, generation: str = "2b") -> Any:
+    """Of 2B, 5B or 1.5: each counts places in its own way, and in 1.5 a token stands for two latents, one after the other."""
+    torch.manual_seed(["2b", "5b", "1.5"].index(generation))  # the same weights would be the same model to whoever keeps by them
+    fixed = image and generation == "5b"  # it has learned its places, at one size
+    width, height, channels = (90, 60, 2) if fixed else (8, 8, 8)
+    more: dict[str, Any] = {
+        "2b": {"sample_frames": 9},
+        "5b": {"sample_frames": 9, "use_rotary_positional_embeddings": True, "use_learned_positional_embeddings": image},
+        "1.5": {
+            "sample_frames": 81, "use_rotary_positional_embeddings": True, "patch_size_t": 2, "patch_bias": False,
+            **({"ofs_embed_dim": 8} if image else {}),
+        },
+    }[generation]  # fmt: skip
     transformer = diffusers.CogVideoXTransformer3DModel(
         num_attention_heads=2, attention_head_dim=16, in_channels=32 if image else 16, out_channels=16, time_embed_dim=8,
-        text_embed_dim=32, num_layers=2, sample_width=8, sample_height=8, sample_frames=9, patch_size=2,
-        temporal_compression_ratio=4, max_text_seq_length=226, use_rotary_positional_embeddings=True,
+        text_embed_dim=32, num_layers=2, sample_width=width, sample_height=height, patch_size=2, temporal_compression_ratio=4,
+        max_text_seq_length=226, **more,
     )  # fmt: skip
     vae = diffusers.AutoencoderKLCogVideoX(
-        in_channels=3, out_channels=3, latent_channels=16, block_out_channels=(8, 8, 8, 8), layers_per_block=1,
-        norm_num_groups=2, temporal_compression_ratio=4, sample_height=64, sample_width=64,
+        in_channels=3, out_channels=3, latent_channels=16, block_out_channels=(channels,) * 4, layers_per_block=1,
+        norm_num_groups=2, temporal_compression_ratio=4, sample_height=8 * height, sample_width=8 * width,
         down_block_types=("CogVideoXDownBlock3D",) * 4, up_block_types=("CogVideoXUpBlock3D",) * 4,
+        scaling_factor=1.15258426 if generation == "2b" else 0.7, invert_scale_latents=generation == "1.5",
     )  # fmt: skip
     made = diffusers.CogVideoXImageToVideoPipeline if image else diffusers.CogVideoXPipeline
-    scheduler = diffusers.CogVideoXDDIMScheduler(
+    sampler = diffusers.CogVideoXDDIMScheduler if generation == "2b" else diffusers.CogVideoXDPMScheduler
+    scheduler = sampler(
         beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type="v_prediction",
-        rescale_betas_zero_snr=True, snr_shift_scale=3.0, timestep_spacing="trailing", set_alpha_to_one=True,
+        rescale_betas_zero_snr=True, snr_shift_scale=3.0 if generation == "2b" else 1.0, timestep_spacing="trailing",
+        set_alpha_to_one=True,
     )  # fmt: skip
     return made(t5_tokenizer(folder), t5(), vae.eval(), transformer.eval(), scheduler)
 
@@ -334,69 +349,112 @@ def kandinsky5(folder: Path, *, image: bool = False) -> Any:
     )  # fmt: skip
 
 
-def ltx2(folder: Path) -> Any:
+def gemma3() -> Any:
+    config = transformers.Gemma3Config(
+        text_config=transformers.Gemma3TextConfig(
+            hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=8,
+            vocab_size=128,
+        ),
+        vision_config={"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14},
+        mm_tokens_per_image=4, image_token_index=3, boi_token_index=4, eoi_token_index=5,
+    )  # fmt: skip
+    return transformers.Gemma3ForConditionalGeneration(config).eval()
+
+
+def gemma4() -> Any:
+    config = transformers.Gemma4UnifiedConfig(
+        text_config=transformers.Gemma4UnifiedTextConfig(
+            hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=8,
+            global_head_dim=8, vocab_size=128, vocab_size_per_layer_input=128, hidden_size_per_layer_input=0,
+            layer_types=["sliding_attention", "full_attention"], num_kv_shared_layers=0,
+        ),
+        vision_config=None, audio_config=None,
+    )  # fmt: skip
+    return transformers.Gemma4UnifiedForConditionalGeneration(config).eval()
+
+
+def ltx2(folder: Path, *, generation: str = "2.0") -> Any:
+    """Of 2.0, 2.3 (other gates, projections, decoders) or 2.5 (another reader, and a guess of how long a shot is)."""
     torch.manual_seed(0)
     from diffusers.pipelines.ltx2 import LTX2TextConnectors, LTX2Vocoder
+    from diffusers.pipelines.ltx2.duration_head import LTX2DurationHead
+    from diffusers.pipelines.ltx2.vocoder import LTX2VocoderWithBWE
 
-    encoder = transformers.Gemma3ForConditionalGeneration(
-        transformers.Gemma3Config(
-            text_config=transformers.Gemma3TextConfig(
-                hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=8,
-                vocab_size=128,
-            ),
-            vision_config={"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14},
-            mm_tokens_per_image=4, image_token_index=3, boi_token_index=4, eoi_token_index=5,
-        )
-    )  # fmt: skip
+    first, last = generation == "2.0", generation == "2.5"
     transformer = diffusers.LTX2VideoTransformer3DModel(
         in_channels=128, out_channels=128, patch_size=1, patch_size_t=1, num_attention_heads=2, attention_head_dim=8,
         cross_attention_dim=16, audio_in_channels=4, audio_out_channels=4, audio_num_attention_heads=2, audio_attention_head_dim=4,
         audio_cross_attention_dim=8, num_layers=2, caption_channels=16, rope_double_precision=False, rope_type="split",
+        gated_attn=not first, audio_gated_attn=not first, cross_attn_mod=not first, audio_cross_attn_mod=not first,
+        use_prompt_embeddings=first, perturbed_attn=not first, ff_bias=not last, use_keyframes_abs_pos_embedding=last,
     )  # fmt: skip
     connectors = LTX2TextConnectors(
         caption_channels=16, text_proj_in_factor=3, video_connector_num_attention_heads=2, video_connector_attention_head_dim=8,
-        video_connector_num_layers=1, video_connector_num_learnable_registers=None, audio_connector_num_attention_heads=2,
-        audio_connector_attention_head_dim=8, audio_connector_num_layers=1, audio_connector_num_learnable_registers=None,
-        connector_rope_base_seq_len=32, rope_double_precision=False, rope_type="split",
+        video_connector_num_layers=1, video_connector_num_learnable_registers=None if first else 16,
+        audio_connector_num_attention_heads=2, audio_connector_attention_head_dim=8 if first else 4, audio_connector_num_layers=1,
+        audio_connector_num_learnable_registers=None if first else 16, connector_rope_base_seq_len=32, rope_double_precision=False,
+        rope_type="split", video_gated_attn=not first, audio_gated_attn=not first, per_modality_projections=not first,
+        video_hidden_dim=16, audio_hidden_dim=8, proj_bias=not first,
     )  # fmt: skip
+    decoder: dict[str, Any] = {"decoder_block_out_channels": (8, 16, 32), "decoder_layers_per_block": (1, 1, 1, 1)}
+    if not first:
+        decoder = {
+            "decoder_block_out_channels": (8, 16, 16, 32), "decoder_layers_per_block": (1,) * 5, "upsample_factor": (2, 2, 1, 2),
+            "decoder_spatio_temporal_scaling": (True,) * 4, "decoder_inject_noise": (False,) * 5, "upsample_residual": (False,) * 4,
+            "upsample_type": ("spatiotemporal", "spatiotemporal", "temporal", "spatial"), "decoder_spatial_padding_mode": "zeros",
+        }  # fmt: skip
     vae = diffusers.AutoencoderKLLTX2Video(
-        latent_channels=128, block_out_channels=(8, 16, 32, 64), decoder_block_out_channels=(8, 16, 32), layers_per_block=(1, 1, 1, 1, 1),
-        decoder_layers_per_block=(1, 1, 1, 1), spatial_compression_ratio=32, temporal_compression_ratio=8,
+        latent_channels=128, block_out_channels=(8, 16, 32, 64), layers_per_block=(1, 1, 1, 1, 1), spatial_compression_ratio=32,
+        temporal_compression_ratio=8, **decoder,
     )  # fmt: skip
     audio = diffusers.AutoencoderKLLTX2Audio(
         base_channels=4, output_channels=2, ch_mult=(1,), num_res_blocks=1, attn_resolutions=None, in_channels=2, resolution=32,
         latent_channels=2, norm_type="pixel", causality_axis="height", dropout=0.0, mid_block_add_attention=False,
         sample_rate=16000, mel_hop_length=160, is_causal=True, mel_bins=8,
     )  # fmt: skip
-    vocoder = LTX2Vocoder(
-        in_channels=16, hidden_channels=32, out_channels=2, upsample_kernel_sizes=[4, 4], upsample_factors=[2, 2],
-        resnet_kernel_sizes=[3], resnet_dilations=[[1, 3, 5]], leaky_relu_negative_slope=0.1, output_sampling_rate=16000,
-    )  # fmt: skip
+    if first:
+        vocoder = LTX2Vocoder(
+            in_channels=16, hidden_channels=32, out_channels=2, upsample_kernel_sizes=[4, 4], upsample_factors=[2, 2],
+            resnet_kernel_sizes=[3], resnet_dilations=[[1, 3, 5]], leaky_relu_negative_slope=0.1, output_sampling_rate=16000,
+        )  # fmt: skip
+    else:  # what it makes at 16 kHz becomes 48
+        vocoder = LTX2VocoderWithBWE(
+            in_channels=16, hidden_channels=32, out_channels=2, upsample_kernel_sizes=[11, 16, 8], upsample_factors=[5, 8, 4],
+            resnet_kernel_sizes=[3], resnet_dilations=[[1, 3, 5]], bwe_in_channels=16, bwe_hidden_channels=32,
+            bwe_upsample_kernel_sizes=[12, 16, 11], bwe_upsample_factors=[6, 8, 5], bwe_resnet_kernel_sizes=[3],
+            bwe_resnet_dilations=[[1, 3, 5]], num_mel_channels=8,
+        )  # fmt: skip
+    head = LTX2DurationHead(16, 8, pooler_hidden_dim=8, num_pooler_heads=2, mlp_hidden_dim=8) if last else None
     return diffusers.LTX2Pipeline(
-        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(), vae=vae.eval(), audio_vae=audio.eval(), text_encoder=encoder.eval(),
-        tokenizer=t5_tokenizer(folder), connectors=connectors.eval(), transformer=transformer.eval(), vocoder=vocoder.eval(),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(), vae=vae.eval(), audio_vae=audio.eval(),
+        text_encoder=gemma4() if last else gemma3(), tokenizer=t5_tokenizer(folder), connectors=connectors.eval(),
+        transformer=transformer.eval(), vocoder=vocoder.eval(), duration_head=head,
+        prompt_enhancer=gemma4() if last else None,
     )  # fmt: skip
 
 
 Maker = Callable[[Path], Any]
-# for each of our models, what its publisher's pipeline is like
-MAKERS: dict[str, Maker] = {
-    "cogvideox-2b": cogvideox, "cogvideox1.5-5b-i2v": lambda folder: cogvideox(folder, image=True), "mochi-1": mochi,
-    "ltx-video": ltx, "ltx-video-0.9.5": lambda folder: ltx(folder, conditions=True), "wan2.1-1.3b": wan,
-    "wan2.1-i2v-480p": wan_image, "wan2.1-flf2v": lambda folder: wan_image(folder, last=True), "wan2.2": wan_experts,
-    "wan2.2-i2v": lambda folder: wan_experts(folder, image=True), "wan2.2-5b": wan_5b, "wan2.1-vace-1.3b": wan_vace,
-    "hunyuan-video-1.5": hunyuan15, "hunyuan-video-1.5-i2v": lambda folder: hunyuan15(folder, image=True), "ltx-2": ltx2,
-    "sana-video": sana, "kandinsky-5-lite": kandinsky5, "kandinsky-5-pro-i2v": lambda folder: kandinsky5(folder, image=True),
-    "helios": helios, "helios-distilled": lambda folder: helios(folder, sizes=3, distilled=True),
-    "helios-mid": lambda folder: helios(folder, sizes=3), "skyreels-v2": skyreels, "skyreels-v2-i2v": lambda folder: skyreels(folder, image=True),
-    "skyreels-v2-df": lambda folder: skyreels(folder, forcing=True),
+# for each kind of network among our models, what its publisher's pipeline is like
+NETWORKS: dict[str, Maker] = {
+    "cogvideox-2b": cogvideox, "cogvideox-5b": partial(cogvideox, generation="5b"),
+    "cogvideox-5b-i2v": partial(cogvideox, image=True, generation="5b"), "cogvideox1.5-5b": partial(cogvideox, generation="1.5"),
+    "cogvideox1.5-5b-i2v": partial(cogvideox, image=True, generation="1.5"), "mochi-1": mochi,
+    "ltx-video": ltx, "ltx-video-0.9.5": partial(ltx, conditions=True), "wan2.1-1.3b": wan,
+    "wan2.1-i2v-480p": wan_image, "wan2.1-flf2v": partial(wan_image, last=True), "wan2.2": wan_experts,
+    "wan2.2-i2v": partial(wan_experts, image=True), "wan2.2-5b": wan_5b, "wan2.1-vace-1.3b": wan_vace,
+    "hunyuan-video-1.5": hunyuan15, "hunyuan-video-1.5-i2v": partial(hunyuan15, image=True), "ltx-2": ltx2,
+    "ltx-2.3": partial(ltx2, generation="2.3"), "ltx-2.5": partial(ltx2, generation="2.5"),
+    "sana-video": sana, "kandinsky-5-lite": kandinsky5, "kandinsky-5-pro-i2v": partial(kandinsky5, image=True),
+    "helios": helios, "helios-distilled": partial(helios, sizes=3, distilled=True), "helios-mid": partial(helios, sizes=3),
+    "skyreels-v2": skyreels, "skyreels-v2-i2v": partial(skyreels, image=True), "skyreels-v2-df": partial(skyreels, forcing=True),
 }  # fmt: skip
-
-
-# what else an option needs is beside these
-UPSAMPLED: dict[str, Maker] = dict.fromkeys(
-    ("ltx-video-13b", "ltx-video-13b-distilled"), lambda folder: ltx(folder, conditions=True)
-)
+# those that are published as another one is, only larger or trained for other sizes or steps
+LIKE = {
+    "ltx-video-13b": "ltx-video-0.9.5", "ltx-video-13b-distilled": "ltx-video-0.9.5", "ltx-2.3-distilled": "ltx-2.3",
+    "wan2.1-14b": "wan2.1-1.3b", "wan2.1-i2v-720p": "wan2.1-i2v-480p", "wan2.1-vace-14b": "wan2.1-vace-1.3b",
+    "hunyuan-video-1.5-720p": "hunyuan-video-1.5",
+}  # fmt: skip
+MAKERS: dict[str, Maker] = {**NETWORKS, **{model: NETWORKS[other] for model, other in LIKE.items()}}
 
 
 @contextmanager
@@ -419,6 +477,6 @@ def cache(folder: Path, models: Iterable[str]) -> Iterator[Path]:
 
 def save(model: str, folder: Path) -> Path:
     """Write a model's tiny pipeline into a folder."""
-    pipe = {**MAKERS, **UPSAMPLED}[model](folder / "words")
+    pipe = MAKERS[model](folder / "words")
     pipe.save_pretrained(folder / model)
     return folder / model

@@ -103,14 +103,15 @@ def models_pull(
 
 def _pulled(model: str, yes: bool, revision: str, quiet: bool) -> dict[str, Any]:
     """Fetch one model's weights, or one file; return what is to be said of it in JSON."""
-    from unstrung.models.hub import shelf, without
+    from unstrung.models.hub import shelf, spare, without
 
     card, variant = _on_hub(model)
     if shelf.needs_assent(card) and not shelf.offline():
         _ask(card, yes)
     with Talk(quiet=quiet) as talk:
         try:
-            folder = shelf.pull(card, talk.emit, revision=revision, variant=variant, without=without(model))
+            left = {"without": without(model), "spare": spare(model)}
+            folder = shelf.pull(card, talk.emit, revision=revision, variant=variant, **left)
         except KeyboardInterrupt:
             say(f"stopped; what came is kept. Go on with: unstrung models pull {card.id}")
             raise typer.Exit(130) from None

@@ -197,6 +197,12 @@ def without(model: str) -> tuple[str, ...]:
     return tuple(_singles(model)[1].singles) if _base(model) != model else ()
 
 
+def spare(model: str) -> tuple[str, ...]:
+    """Return the parts of a listed model's pipeline that nobody here has any use for."""
+    base = _base(model)
+    return _KNOWN[base][0].spare if base in _KNOWN else ()
+
+
 def _base(name: str) -> str:
     """Return which listed model is meant where a file comes after it; other names as they are."""
     base, at, files = name.partition("@")

@@ -76,6 +76,7 @@ class Weights:
     options: Mapping[str, tuple[Any, str]] = field(default_factory=lambda: NOTHING)  # what people may set too
     schedule: tuple[str, tuple[float, ...]] | None = None  # the argument and the levels that it was distilled for, at `steps`
     fixed: bool = False  # whether it draws at `size` alone
+    deep: int = 1  # how many latents, one after the other in time, one token stands for
     singles: Mapping[str, Single] = field(default_factory=lambda: NOTHING)  # by component, what comes from a file of somebody's
 
 
@@ -107,7 +108,7 @@ class Family:
     frame_stride: int
     frame_offset: int
     latent: tuple[int, int, int]  # channels of a latent, and how many frames and pixels (a side) one stands for
-    patch: tuple[int, int]  # how many latent frames and places (a side) one token stands for
+    patch: int  # how many latents (a side) one token stands for
     layout: str  # of latents in the pipeline: "bcthw", "btchw", "bthwc" or "packed"
     text_tokens: int
     weights: tuple[Weights, ...]
@@ -118,6 +119,7 @@ class Family:
     float32: tuple[str, ...] = ()  # components that lose too much in bfloat16
     samplers: Mapping[str, str] = field(default_factory=lambda: FLOW)  # diffusers' schedulers, by our names
     singles: bool = False  # whether diffusers reads its transformers from single files, as they are published for other programs
+    spare: tuple[str, ...] = ()  # parts of its pipelines that we never ask for anything: neither fetched nor loaded
     pieces: bool = False  # whether a film is more than one decoding: of pieces, or of its sound too
     caches: tuple[
         str, ...
@@ -135,7 +137,7 @@ COGVIDEOX = Family(
         IMAGE: Way("CogVideoXImageToVideoPipeline", "image"),
         VIDEO: Way("CogVideoXVideoToVideoPipeline", "video"),
     },
-    size_multiple=16, frame_stride=4, frame_offset=1, latent=(16, 4, 8), patch=(1, 2), layout="btchw", text_tokens=226,
+    size_multiple=16, frame_stride=4, frame_offset=1, latent=(16, 4, 8), patch=2, layout="btchw", text_tokens=226,
     caches=(FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT),
     samplers={"ddim": "CogVideoXDDIMScheduler", "dpm": "CogVideoXDPMScheduler"},
     weights=(
@@ -157,12 +159,12 @@ COGVIDEOX = Family(
         Weights(
             "cogvideox1.5-5b", "THUDM/CogVideoX1.5-5B", "CogVideoX", "Larger pictures, twice as many a second.",
             (TEXT, VIDEO), {"transformer": 5.57, "text_encoder": T5_XXL, "vae": 0.22}, 3072,
-            size=(1360, 768), fps=16, seconds=5.0, max_frames=161, steps=50, guidance=6.0, draft_steps=20,
+            size=(1360, 768), fps=16, seconds=5.0, max_frames=161, steps=50, guidance=6.0, draft_steps=20, deep=2,
         ),
         Weights(
             "cogvideox1.5-5b-i2v", "THUDM/CogVideoX1.5-5B-I2V", "CogVideoX", "The same, from a picture.",
             (IMAGE,), {"transformer": 5.57, "text_encoder": T5_XXL, "vae": 0.22}, 3072,
-            size=(1360, 768), fps=16, seconds=5.0, max_frames=161, steps=50, guidance=6.0, draft_steps=20,
+            size=(1360, 768), fps=16, seconds=5.0, max_frames=161, steps=50, guidance=6.0, draft_steps=20, deep=2,
         ),
     ),
 )  # fmt: skip
@@ -170,7 +172,7 @@ COGVIDEOX = Family(
 MOCHI = Family(
     "mochi",
     ways={TEXT: Way("MochiPipeline")},
-    size_multiple=16, frame_stride=6, frame_offset=1, latent=(12, 6, 8), patch=(1, 2), layout="bcthw", text_tokens=256,
+    size_multiple=16, frame_stride=6, frame_offset=1, latent=(12, 6, 8), patch=2, layout="bcthw", text_tokens=256,
     caches=(FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT),
     weights=(
         Weights(
@@ -184,7 +186,7 @@ MOCHI = Family(
 _DISTILLED: Mapping[str, Any] = {"guidance": 1.0, "steps": 8, "draft_steps": 8}
 _LTX_LEVELS = ("timesteps", (1000, 993, 987, 981, 975, 909, 725, 0.03))  # of its distilled ones, as published
 _LTX: Mapping[str, Any] = {
-    "size_multiple": 32, "frame_stride": 8, "frame_offset": 1, "latent": (128, 8, 32), "patch": (1, 1), "layout": "packed",
+    "size_multiple": 32, "frame_stride": 8, "frame_offset": 1, "latent": (128, 8, 32), "patch": 1, "layout": "packed",
     "fps": "frame_rate", "singles": True, "caches": (FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT),
 }  # fmt: skip
 LTX = Family(
@@ -270,7 +272,7 @@ _WAN_SAMPLERS = {"unipc": "UniPCMultistepScheduler", "euler": "FlowMatchEulerDis
 _WAN_CLIP: Mapping[str, float] = {"text_encoder": UMT5_XXL, "vae": 0.13, "image_encoder": 0.63}
 WAN = Family(
     "wan",
-    ways=_WAN_WAYS, size_multiple=16, latent=(16, 4, 8), patch=(1, 2), samplers=_WAN_SAMPLERS, **_WAN,
+    ways=_WAN_WAYS, size_multiple=16, latent=(16, 4, 8), patch=2, samplers=_WAN_SAMPLERS, **_WAN,
     caches=(FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT),
     weights=(
         Weights(
@@ -315,7 +317,7 @@ WAN = Family(
 WAN_5B = Family(
     "wan-5b",
     ways={TEXT: Way("WanPipeline"), IMAGE: Way("WanImageToVideoPipeline", "image")},
-    size_multiple=32, latent=(48, 4, 16), patch=(1, 2), samplers=_WAN_SAMPLERS, **_WAN,
+    size_multiple=32, latent=(48, 4, 16), patch=2, samplers=_WAN_SAMPLERS, **_WAN,
     caches=(FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT),
     weights=(
         Weights(
@@ -335,7 +337,7 @@ WAN_VACE = Family(
         EXTEND: Way("WanVACEPipeline", "mask"),
         CONTROL: Way("WanVACEPipeline", "control"),
     },
-    size_multiple=16, latent=(16, 4, 8), patch=(1, 2), samplers=_WAN_SAMPLERS, **_WAN,
+    size_multiple=16, latent=(16, 4, 8), patch=2, samplers=_WAN_SAMPLERS, **_WAN,
     caches=(TAYLORSEER,),  # the control is added between blocks: by the others twice, or nothing is left out
     weights=(
         Weights(
@@ -356,7 +358,7 @@ _HUNYUAN_LICENSE = "Tencent-Hunyuan-Community"
 HUNYUAN = Family(
     "hunyuan-video-1.5",
     ways={TEXT: Way("HunyuanVideo15Pipeline"), IMAGE: Way("HunyuanVideo15ImageToVideoPipeline", "image", sized=False)},
-    size_multiple=16, frame_stride=4, frame_offset=1, latent=(32, 4, 16), patch=(1, 1), layout="bcthw", text_tokens=1000,
+    size_multiple=16, frame_stride=4, frame_offset=1, latent=(32, 4, 16), patch=1, layout="bcthw", text_tokens=1000,
     guidance=None, loras=False, caches=(TAYLORSEER, CACHE_DIT),
     weights=(
         Weights(
@@ -381,10 +383,18 @@ HUNYUAN = Family(
 )  # fmt: skip
 
 _GEMMA_12B = 12.2
+_MOTION: Mapping[str, tuple[Any, str]] = {"motion_speed": (1.0, "how fast things move")}
 _AUDIO: Mapping[str, tuple[Any, str]] = {
-    "audio_guidance_scale": (7.0, "how closely the sound follows the prompt"),
-    "motion_speed": (1.0, "how fast things move"),
-}
+    "audio_guidance_scale": (7.0, "how closely the sound follows the prompt"), **_MOTION,
+}  # fmt: skip
+_LTX2_DISTILLED: Mapping[str, Any] = {
+    **_DISTILLED, "options": _MOTION,
+    "arguments": {
+        "stg_scale": 0.0, "modality_scale": 1.0, "guidance_rescale": 0.0, "audio_guidance_scale": 1.0, "audio_stg_scale": 0.0,
+        "audio_modality_scale": 1.0, "audio_guidance_rescale": 0.0,
+    },
+    "schedule": ("sigmas", (1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875)),
+}  # fmt: skip
 LTX2 = Family(
     "ltx-2",
     ways={
@@ -394,8 +404,10 @@ LTX2 = Family(
         KEYFRAMES: Way("LTX2ConditionPipeline", "latent_conditions"),
         EXTEND: Way("LTX2ConditionPipeline", "latent_conditions"),
     },
-    size_multiple=32, frame_stride=8, frame_offset=1, latent=(128, 8, 32), patch=(1, 1), layout="packed", text_tokens=1024,
+    size_multiple=32, frame_stride=8, frame_offset=1, latent=(128, 8, 32), patch=1, layout="packed", text_tokens=1024,
     fps="frame_rate", extras_last=True, pieces=True, caches=(TAYLORSEER,),
+    # of 2.5: a model of language that writes prompts anew, another decoder, and what doubles latents
+    spare=("prompt_enhancer", "processor", "diffusion_decoder", "latent_upsampler", "temporal_latent_upsampler"),
     weights=(
         Weights(
             "ltx-2", "Lightricks/LTX-2", "LTX-2-Community", "Pictures with sound, in one pass.",
@@ -414,16 +426,13 @@ LTX2 = Family(
             "ltx-2.3-distilled", "diffusers/LTX-2.3-Distilled-Diffusers", "LTX-2-Community", "The same in eight steps.",
             (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND),
             {"transformer": 22.0, "text_encoder": _GEMMA_12B, "connectors": 1.4, "vae": 1.2, "audio_vae": 0.1, "vocoder": 0.06}, 4096,
-            size=(768, 512), fps=24, seconds=5.0, max_frames=481, **_DISTILLED,
-            arguments={"stg_scale": 0.0, "modality_scale": 1.0, "guidance_rescale": 0.0, "audio_guidance_scale": 1.0,
-                       "audio_stg_scale": 0.0, "audio_modality_scale": 1.0, "audio_guidance_rescale": 0.0},
-            schedule=("sigmas", (1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875)),
+            size=(768, 512), fps=24, seconds=5.0, max_frames=481, **_LTX2_DISTILLED,
         ),
         Weights(
-            "ltx-2.5", "Lightricks/LTX-2.5-Diffusers", "LTX-2-Community", "Lightricks' newest, with sound.",
+            "ltx-2.5", "Lightricks/LTX-2.5-Diffusers", "LTX-2-Community", "Lightricks' newest, with sound, in eight steps.",
             (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND),
             {"transformer": 22.0, "text_encoder": _GEMMA_12B, "connectors": 1.4, "vae": 1.2, "audio_vae": 0.1, "vocoder": 0.06}, 4096,
-            size=(768, 512), fps=24, seconds=5.0, max_frames=481, steps=30, guidance=3.0, draft_steps=15, options=_AUDIO,
+            size=(768, 512), fps=24, seconds=5.0, max_frames=481, **_LTX2_DISTILLED,
         ),
     ),
 )  # fmt: skip
@@ -431,7 +440,7 @@ LTX2 = Family(
 SANA = Family(
     "sana-video",
     ways={TEXT: Way("SanaVideoPipeline"), IMAGE: Way("SanaImageToVideoPipeline", "image")},
-    size_multiple=32, frame_stride=4, frame_offset=1, latent=(16, 4, 8), patch=(1, 2), layout="bcthw", text_tokens=300,
+    size_multiple=32, frame_stride=4, frame_offset=1, latent=(16, 4, 8), patch=2, layout="bcthw", text_tokens=300,
     float32=("vae",), arguments={"use_resolution_binning": False},  # sizes are honoured, not led to the nearest one of a list
     weights=(
         Weights(
@@ -447,7 +456,7 @@ KANDINSKY = Family(
     "kandinsky-5",
     ways={TEXT: Way("Kandinsky5T2VPipeline"), IMAGE: Way("Kandinsky5I2VPipeline", "image")},
     # its first four latents are made like those that follow, so there must be some: 21 frames at least
-    size_multiple=16, frame_stride=4, frame_offset=21, latent=(16, 4, 8), patch=(1, 2), layout="bthwc", text_tokens=512,
+    size_multiple=16, frame_stride=4, frame_offset=21, latent=(16, 4, 8), patch=2, layout="bthwc", text_tokens=512,
     weights=(
         Weights(
             "kandinsky-5-lite", "kandinskylab/Kandinsky-5.0-T2V-Lite-sft-5s-Diffusers", "see-card", "A small one of Sber's.",
@@ -464,7 +473,7 @@ KANDINSKY = Family(
 
 # it draws 33 frames at a time, and gives 4n + 1 of all
 _HELIOS: Mapping[str, Any] = {
-    "frame_stride": 32, "frame_offset": 1, "latent": (16, 4, 8), "patch": (1, 2), "layout": "bcthw", "text_tokens": 512,
+    "frame_stride": 32, "frame_offset": 1, "latent": (16, 4, 8), "patch": 2, "layout": "bcthw", "text_tokens": 512,
     "float32": ("vae",), "samplers": {}, "pieces": True,
 }  # fmt: skip
 _HELIOS_PARTS: Mapping[str, float] = {"transformer": 14.3, "text_encoder": UMT5_XXL, "vae": 0.13}
@@ -510,7 +519,7 @@ HELIOS_PYRAMID = Family(
 _SKYREELS: Mapping[str, Any] = {
     "size_multiple": 16,
     "latent": (16, 4, 8),
-    "patch": (1, 2),
+    "patch": 2,
     "samplers": {"unipc": "UniPCMultistepScheduler"},
 }
 SKYREELS = Family(

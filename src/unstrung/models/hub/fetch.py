@@ -14,9 +14,10 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 from unstrung.card import ModelCard
@@ -25,11 +26,13 @@ from unstrung.errors import MissingWeights, UnstrungError
 Hear = Callable[[int], None]  # is told how many bytes more are done
 
 WEIGHTS = ".safetensors"
+SHARDED = f"{WEIGHTS}.index."  # in the names of files that say in which others weights are
 SINGLE = (WEIGHTS, ".gguf")  # of what one file alone may be fetched
 KEPT = (WEIGHTS, ".json", ".txt", ".model", ".tiktoken", ".jinja")
 # what these hold runs when it is read
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".pdparams")
-INDEXES = ("model_index.json", "modular_model_index.json")
+INDEX = "model_index.json"
+INDEXES = (INDEX, "modular_model_index.json")
 VARIANT = re.compile(
     r".+?(?:-\d{5}-of-\d{5})?\.(?P<a>[a-z][a-z0-9_]*)(?:-\d{5}-of-\d{5})?\.safetensors|.+\.safetensors\.index\.(?P<b>\w+)\.json"
 )
@@ -72,15 +75,45 @@ def find_files(card: ModelCard, revision: str) -> tuple[str, list[File]]:
     return info.sha or revision, files
 
 
-def choose(card: ModelCard, files: Iterable[File], variant: str = "") -> list[File]:
+def read_indexes(card: ModelCard, commit: str, files: Iterable[File], folder: Path) -> dict[str, Any]:
+    """Return what a repository says of itself, by the files' names: its parts, and in which files their weights are.
+
+    What is not in its folder already is asked for, and not kept: what goes into the cache comes later, and is checked.
+    """
+    from huggingface_hub import get_session, hf_hub_url
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
+
+    assert card.repo_id
+    found = {}
+    for file in files:
+        if file.name != INDEX and SHARDED not in file.name:
+            continue
+        place = folder / "snapshots" / commit / file.name
+        if place.exists() and digest(place, file.blob) == file.blob:
+            said = place.read_bytes()
+        else:
+            with in_words(card, commit):
+                url = hf_hub_url(card.repo_id, file.name, revision=commit)
+                answer = get_session().get(url, headers=build_hf_headers(library_name="unstrung"), timeout=30)
+                hf_raise_for_status(answer)
+                said = answer.content
+        with suppress(ValueError):
+            found[file.name] = json.loads(said)
+    return found
+
+
+def choose(
+    card: ModelCard, files: Iterable[File], variant: str = "", indexes: Mapping[str, Any] = MappingProxyType({})
+) -> list[File]:
     """Return the files that a pipeline is loaded from; refuse what has its weights only as pickles.
 
     Small ones first, and at the very end the one by which others know a pipeline, for then it is whole.
 
     Of each folder's weights those of the variant ("fp16"), or the plain ones where it has none of that; from a repository that is
-    a pipeline no single files of weights at the top, which hold the same again.
+    a pipeline no single files of weights at the top, which hold the same again. Of what `read_indexes` tells: only the folders
+    that are parts of it, and where weights lie in several files, those and no other cut of the same.
     """
-    files = list(files)
+    files = [file for file in files if _is_part(file, indexes.get(INDEX))]
     pipeline = any(file.name in INDEXES for file in files)
     kept = [
         file
@@ -105,6 +138,10 @@ def choose(card: ModelCard, files: Iterable[File], variant: str = "") -> list[Fi
     if not have:
         raise UnstrungError("no_weights", "model", f"{card.repo_id} holds no weights as safetensors: see 'unstrung models list'.")
     kept = [file for file in kept if _variant(file) in (None, _wanted(kept, file.folder, variant))]
+    cuts = {file.folder: _cut(file, indexes[file.name]) for file in kept if SHARDED in file.name and file.name in indexes}
+    names = {file.name for file in kept}
+    cuts = {folder: cut for folder, cut in cuts.items() if cut and cut <= names}
+    kept = [file for file in kept if not file.name.endswith(WEIGHTS) or file.name in cuts.get(file.folder, names)]
     return sorted(kept, key=lambda file: (file.name in INDEXES, file.name.endswith(WEIGHTS), file.name))
 
 
@@ -134,7 +171,19 @@ def billions(head: Mapping[str, Any]) -> float:
 
 def is_weights(file: File) -> bool:
     """Say whether a file holds weights, or says in which others they are."""
-    return file.name.endswith(WEIGHTS) or f"{WEIGHTS}.index." in PurePosixPath(file.name).name
+    return file.name.endswith(WEIGHTS) or SHARDED in file.name
+
+
+def _is_part(file: File, index: Any) -> bool:
+    """Say whether a file lies at the top, or in a folder that a pipeline's index names; without one all do."""
+    parts = {name for name, made_by in index.items() if isinstance(made_by, list)} if isinstance(index, dict) else set()
+    return not parts or file.folder == "." or PurePosixPath(file.name).parts[0] in parts
+
+
+def _cut(file: File, index: Any) -> set[str]:
+    """Return the files that an index of weights names."""
+    placed = index.get("weight_map") if isinstance(index, dict) else None
+    return {str(PurePosixPath(file.folder, str(name))) for name in placed.values()} if isinstance(placed, dict) else set()
 
 
 def _variant(file: File) -> str | None:

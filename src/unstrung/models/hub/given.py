@@ -51,7 +51,7 @@ def video(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, A
     if int(request.num_inference_steps * (1 - condition.strength)) < 1:
         words = f"strength is {condition.strength:g}; of {request.num_inference_steps} steps that leaves none"
         raise InvalidRequest("conditions", f"{words}: let less stay as it is, or take more steps.")
-    frames = _exactly(given[condition.source].frames, request.num_frames)
+    frames = _exactly(given[condition.source].frames, _in_whole_tokens(request.num_frames, pipe))
     return {"video": _pictures(frames), "strength": 1 - condition.strength}
 
 
@@ -180,6 +180,13 @@ def _whole(condition: Condition) -> None:
 def _exactly(frames: Frames, count: int) -> Frames:
     """Return so many frames: the last one stays where there are too few."""
     return frames[np.minimum(np.arange(count), len(frames) - 1)]
+
+
+def _in_whole_tokens(count: int, pipe: Any) -> int:
+    """Return of how many frames, these or more, a video has whole tokens: in CogVideoX 1.5 one is of two latents in time."""
+    each, stride = getattr(pipe.transformer.config, "patch_size_t", None) or 1, pipe.vae_scale_factor_temporal
+    latents = (count - 1) // stride + 1
+    return (_up(latents, each) - 1) * stride + 1
 
 
 def _picture(clip: Clip) -> Image.Image:

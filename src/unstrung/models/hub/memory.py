@@ -203,8 +203,8 @@ def tokens(weights: Weights, family: Family, width: int, height: int, num_frames
     costs = COSTS.get(family.id, Costs())
     num_frames = min(num_frames, costs.piece or num_frames) + costs.before
     in_time = -(-(num_frames - 1) // frames) + 1  # the first frame is one by itself
-    side = pixels * family.patch[1]
-    return -(-in_time // family.patch[0]) * -(-width // side) * -(-height // side) + family.text_tokens
+    side = pixels * family.patch
+    return -(-in_time // weights.deep) * -(-width // side) * -(-height // side) + family.text_tokens
 
 
 def petaflops(weights: Weights, family: Family, width: int, height: int, num_frames: int) -> float:

@@ -76,16 +76,12 @@ def _per_channel(vae: Any, name: str) -> Tensor | None:
 def unpacked(latents: Tensor, family: Family, frames: int, height: int, width: int) -> Tensor | None:
     """Return the first of a pipeline's latents as (c t h w), whatever their layout; None for what is no such video's."""
     channels, _, pixels = family.latent
-    if family.layout == "packed":  # tokens (b l d); what is given at frames of its own stands beside them
-        (time, side), (h, w) = family.patch, (height // pixels, width // pixels)
-        t = (frames - family.frame_offset) // family.frame_stride + 1
-        t, h, w = t // time, h // side, w // side
-        if latents.ndim != 3 or latents.shape[1] < t * h * w or latents.shape[2] != channels * time * side**2:
+    if family.layout == "packed":  # a token for each (b l d); what is given at frames of its own stands beside them
+        t, h, w = (frames - family.frame_offset) // family.frame_stride + 1, height // pixels, width // pixels
+        if latents.ndim != 3 or latents.shape[1] < t * h * w or latents.shape[2] != channels:
             return None
-        tokens = (latents[0, : t * h * w] if family.extras_last else latents[0, -t * h * w :]).reshape(
-            t, h, w, channels, time, side, side
-        )
-        return tokens.permute(3, 0, 4, 1, 5, 2, 6).reshape(channels, t * time, h * side, w * side)
+        tokens = latents[0, : t * h * w] if family.extras_last else latents[0, -t * h * w :]
+        return tokens.reshape(t, h, w, channels).permute(3, 0, 1, 2)
     if latents.ndim != 5:
         return None
     states = latents[0].permute(*(family.layout.index(axis) - 1 for axis in "cthw"))

@@ -21,7 +21,19 @@ from unstrung.card import ModelCard
 from unstrung.errors import InvalidRequest, MissingWeights, UnstrungError
 from unstrung.events import Emit, Note, Progress, ignore
 from unstrung.licenses import LICENSES, find_license
-from unstrung.models.hub.fetch import SINGLE, File, choose, digest, find_files, is_weights, need_hub, part_of, pick, settle
+from unstrung.models.hub.fetch import (
+    SINGLE,
+    File,
+    choose,
+    digest,
+    find_files,
+    is_weights,
+    need_hub,
+    part_of,
+    pick,
+    read_indexes,
+    settle,
+)
 
 OFFLINE = ("UNSTRUNG_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
@@ -57,12 +69,16 @@ def offline() -> bool:
     return _forbidden_by() is not None
 
 
-def pull(card: ModelCard, emit: Emit = ignore, *, revision: str = "", variant: str = "", without: tuple[str, ...] = ()) -> Path:
+def pull(
+    card: ModelCard, emit: Emit = ignore, *, revision: str = "", variant: str = "", without: tuple[str, ...] = (),
+    spare: tuple[str, ...] = (),
+) -> Path:  # fmt: skip
     """Fetch a card's weights and return their folder; what is here already is checked, and mended where it is not as it was.
 
     `revision` (a commit) instead of the card's own; `variant`, as "fp16", where the repository has it; `without` the weights of
-    some parts. Of a card for one file of a repository (hf:OWNER/NAME/FILE), that one. Raise `UnstrungError` where its licence
-    waits for `agree`, the disk is too small, or the hub does not give it.
+    some parts, which come from elsewhere, or of `spare` ones, for which nobody has any use. Of a card for one file of a
+    repository (hf:OWNER/NAME/FILE), that one. Raise `UnstrungError` where its licence waits for `agree`, the disk is too small,
+    or the hub does not give it.
     """
     on_hub(card)
     before, one = _read(card), file_of(card.id)
@@ -78,13 +94,13 @@ def pull(card: ModelCard, emit: Emit = ignore, *, revision: str = "", variant: s
         raise UnstrungError("license", "yes", words)
     asked = revision or card.revision
     commit, listed = find_files(card, asked)
-    files = pick(card, listed, one) if one else choose(card, listed, variant)
-    files = [file for file in files if file.folder not in without or not is_weights(file)]
+    folder = _folder(card)
+    files = pick(card, listed, one) if one else choose(card, listed, variant, read_indexes(card, commit, listed, folder))
+    files = [file for file in files if file.folder not in (*without, *spare) or not is_weights(file)]
     if without and before and before.whole and before.commit == commit:  # beside what came of it before
         names = {file.name for file in files}
         files = [*(file for file in listed if file.name in before.files and file.name not in names), *files]
         without = tuple(part for part in without if part in before.without)
-    folder = _folder(card)
     _check_room(card, commit, files, folder)
     earlier = {before.commit, *before.earlier} - {commit} if before else set()
     record = Record(
