@@ -444,6 +444,8 @@ def test_a_draft_takes_the_loras_that_were_made_for_few_steps(home: Path, opened
     clip, recipe = engine.generate(request, model=loaded)
     assert [one["source"] for one in recipe.model["loras"]] == list(DRAFTS["wan2.2"])
     assert (recipe.resolved["num_inference_steps"], recipe.resolved["guidance_scale"]) == (4, 1.0)
+    steps = loaded._pipes.get("WanPipeline").scheduler.timesteps.tolist()
+    assert np.allclose(steps, [1000, 937.5, 833.3, 625], atol=1), "the levels that they were distilled at"
     by_hand = [Lora(source) for source in DRAFTS["wan2.2"]]
     options = {"guidance_scale_2": 1.0}
     again = asked("wan2.2", *by_hand, num_inference_steps=4, guidance_scale=1.0, options=options)

@@ -138,10 +138,10 @@ def _wan_vae(channels: int, large: bool = False) -> Any:
             "patch_size": 2,
             "scale_factor_spatial": 16,
             "is_residual": True,
-            "decoder_base_dim": 4,
+            "decoder_base_dim": 2,
         }
     vae = diffusers.AutoencoderKLWan(
-        base_dim=4, z_dim=channels, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True],
+        base_dim=2, z_dim=channels, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True],
         latents_mean=[0.0] * channels, latents_std=[1.0] * channels, **more,
     )  # fmt: skip
     return vae.eval()
@@ -325,14 +325,22 @@ def hunyuan15(folder: Path, *, image: bool = False) -> Any:
     )
 
 
-def kandinsky5(folder: Path, *, image: bool = False) -> Any:
+def kandinsky5(folder: Path, *, image: bool = False, pro: bool = False) -> Any:
+    """The lite ones, or the pro one, whose tokens look at blocks of others."""
     torch.manual_seed(0)
+    attention: dict[str, Any] = {"attention_type": "regular"}
+    if pro:
+        attention = {
+            "attention_type": "nabla", "attention_causal": False, "attention_local": False, "attention_glob": False,
+            "attention_window": 3, "attention_P": 0.9, "attention_wT": 11, "attention_wW": 3, "attention_wH": 3,
+            "attention_add_sta": True, "attention_method": "topcdf",
+        }  # fmt: skip
     transformer = diffusers.Kandinsky5Transformer3DModel(
         in_visual_dim=16, in_text_dim=16, in_text_dim2=32, time_dim=16, out_visual_dim=16, patch_size=(1, 2, 2), model_dim=32,
-        ff_dim=32, num_text_blocks=1, num_visual_blocks=2, axes_dims=(4, 4, 8), visual_cond=True, attention_type="regular",
+        ff_dim=32, num_text_blocks=1, num_visual_blocks=1 if pro else 2, axes_dims=(4, 4, 8), visual_cond=True, **attention,
     )  # fmt: skip
     vae = diffusers.AutoencoderKLHunyuanVideo(
-        latent_channels=16, block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, spatial_compression_ratio=8,
+        latent_channels=16, block_out_channels=(4 if pro else 8,) * 4, layers_per_block=1, norm_num_groups=4, spatial_compression_ratio=8,
         temporal_compression_ratio=4,
     )  # fmt: skip
     clip = transformers.CLIPTextModel(
@@ -444,7 +452,8 @@ NETWORKS: dict[str, Maker] = {
     "wan2.2-i2v": partial(wan_experts, image=True), "wan2.2-5b": wan_5b, "wan2.1-vace-1.3b": wan_vace,
     "hunyuan-video-1.5": hunyuan15, "hunyuan-video-1.5-i2v": partial(hunyuan15, image=True), "ltx-2": ltx2,
     "ltx-2.3": partial(ltx2, generation="2.3"), "ltx-2.5": partial(ltx2, generation="2.5"),
-    "sana-video": sana, "kandinsky-5-lite": kandinsky5, "kandinsky-5-pro-i2v": partial(kandinsky5, image=True),
+    "sana-video": sana, "kandinsky-5-lite": kandinsky5, "kandinsky-5-lite-i2v": partial(kandinsky5, image=True),
+    "kandinsky-5-pro-i2v": partial(kandinsky5, image=True, pro=True),
     "helios": helios, "helios-distilled": partial(helios, sizes=3, distilled=True), "helios-mid": partial(helios, sizes=3),
     "skyreels-v2": skyreels, "skyreels-v2-i2v": partial(skyreels, image=True), "skyreels-v2-df": partial(skyreels, forcing=True),
 }  # fmt: skip

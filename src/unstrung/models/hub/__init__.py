@@ -293,6 +293,7 @@ def _read(name: str, folder: Path) -> tuple[Family, Weights]:
             summary = f"A {made_by} of your own."
             return family, replace(
                 like, id=name, repo_id=str(folder), summary=summary, license="see-card", arguments=NOTHING, options=NOTHING,
+                ending="", shift=None,
             )  # fmt: skip
     known = ", ".join(sorted({way.pipeline for family in FAMILIES for way in family.ways.values()}))
     raise UnknownModel(f"'{name}' is a {made_by}, which Unstrung does not know how to run. It runs: {known}.")

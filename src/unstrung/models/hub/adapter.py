@@ -22,7 +22,7 @@ from unstrung.events import Emit, Note, Preview, Progress
 from unstrung.media.clip import Clip, Frames
 from unstrung.models.device import why_not_compiled
 from unstrung.models.hub import caches, lora, parallel, preview, upsample
-from unstrung.models.hub.families import Family, Way, Weights
+from unstrung.models.hub.families import DRAFT_SHIFT, DRAFTS, Family, Way, Weights
 from unstrung.models.hub.given import GO_ON, RULES, joined
 from unstrung.models.hub.kept import Kept
 from unstrung.models.hub.parallel import Team
@@ -144,7 +144,7 @@ class HubModel:
         for (_, width, height), later, more in zip(sizes, (row.steps, 0), ({"output_type": "latent"}, row.again), strict=True):
             sized = replace(request, width=width, height=height)
             fitted = {name: clip.cover(width, height) for name, clip in given.items()}
-            arguments = {**self.arguments(pipe, sized), **row.both, **rule(sized, fitted, pipe), **more}
+            arguments = {**self.arguments(pipe, sized), **rule(sized, fitted, pipe), **more}
             found.append(_Pass(sized, arguments, later))
         return found
 
@@ -172,10 +172,10 @@ class HubModel:
         """Return what a pipeline is called with, beside what is given and what tells of its progress."""
         family, weights, way = self._family, self._weights, self._way(request)
         assert request.seed is not None and request.num_inference_steps
-        pipe.scheduler = self._pipes.scheduler(request.sampler)
+        pipe.scheduler = self._pipes.scheduler(request.sampler, self._shift(request))
         arguments: dict[str, Any] = {
-            "prompt": request.prompt, "negative_prompt": request.negative_prompt, "width": request.width,
-            "height": request.height, "num_frames": request.num_frames, "frames": request.num_frames,
+            "prompt": request.prompt + weights.ending.format(**request.options), "width": request.width, "height": request.height,
+            "num_frames": request.num_frames, "frames": request.num_frames,
             "num_inference_steps": request.num_inference_steps, "max_sequence_length": family.text_tokens,
             "pyramid_num_inference_steps_list": _shares(request.num_inference_steps, way.sizes),
             "generator": torch.Generator(self._pipes.device if way.there else "cpu").manual_seed(request.seed),
@@ -185,6 +185,8 @@ class HubModel:
         if weights.schedule and request.num_inference_steps == weights.steps:
             name, levels = weights.schedule
             arguments[name] = list(levels)
+        if request.negative_prompt:  # some have one of their own where nothing is said
+            arguments["negative_prompt"] = request.negative_prompt
         if family.fps:
             arguments[family.fps] = request.fps
         if family.guidance:
@@ -217,6 +219,12 @@ class HubModel:
 
     def _way(self, request: Request) -> Way:
         return self._family.ways[tasks_of(request, self._family.frame_stride)[0]]
+
+    def _shift(self, request: Request) -> float | None:
+        """Return the shift of the levels of noise, where it is not to be what the weights' own scheduler says."""
+        if any(lora.source in loras for loras in DRAFTS.values() for lora in request.loras):
+            return DRAFT_SHIFT
+        return self._way(request).shift or self._weights.shift
 
     def _weighed(self) -> dict[str, Any]:
         """Return what the sampling depends on beside the request: all weights, and whose code it is."""

@@ -29,7 +29,7 @@ DRAFTS: Mapping[str, tuple[str, ...]] = {
         f"{_LIGHTX2V}Wan2.2-Lightning/Wan2.2-I2V-A14B-4steps-lora-rank64-Seko-V1/low_noise_model.safetensors#2",
     ),
 }
-DRAFT_STEPS = 4  # with one of these
+DRAFT_STEPS, DRAFT_SHIFT = 4, 5.0  # with one of these
 FLOW = MappingProxyType({"euler": "FlowMatchEulerDiscreteScheduler"})
 
 
@@ -44,6 +44,7 @@ class Way:
     there: bool = False  # True where the pipeline draws noise on the device itself, by a generator of that device alone
     sizes: int = 1  # at which it draws, one after the other: each gets its share of the steps
     most: int | None = None  # frames that it can draw, where the model can draw more in other ways
+    shift: float | None = None  # of the levels of noise, where that is another than the weights'
 
 
 class Single(NamedTuple):
@@ -74,6 +75,8 @@ class Weights:
     variant: str | None = None  # of the files, where there are several
     arguments: Mapping[str, Any] = field(default_factory=lambda: NOTHING)  # for the pipeline, beside what is asked for
     options: Mapping[str, tuple[Any, str]] = field(default_factory=lambda: NOTHING)  # what people may set too
+    shift: float | None = None  # of the levels of noise, as its makers draw: their repository's own may be another
+    ending: str = ""  # what every prompt goes on with, of its options
     schedule: tuple[str, tuple[float, ...]] | None = None  # the argument and the levels that it was distilled for, at `steps`
     fixed: bool = False  # whether it draws at `size` alone
     deep: int = 1  # how many latents, one after the other in time, one token stands for
@@ -88,7 +91,6 @@ class Upsampler:
     pipeline: str
     billions: float
     doubling: Mapping[str, Any]  # arguments of its own pipeline
-    both: Mapping[str, Any]  # of the model's pipeline, in both passes
     again: Mapping[str, Any]  # of the model's pipeline, in the second one
 
     @property
@@ -184,6 +186,9 @@ MOCHI = Family(
 )  # fmt: skip
 
 _DISTILLED: Mapping[str, Any] = {"guidance": 1.0, "steps": 8, "draft_steps": 8}
+_LTX_13B: Mapping[str, Any] = {
+    "decode_timestep": 0.05, "decode_noise_scale": 0.025, "guidance_rescale": 0.7, "image_cond_noise_scale": 0.0,
+}  # fmt: skip
 _LTX_LEVELS = ("timesteps", (1000, 993, 987, 981, 975, 909, 725, 0.03))  # of its distilled ones, as published
 _LTX: Mapping[str, Any] = {
     "size_multiple": 32, "frame_stride": 8, "frame_offset": 1, "latent": (128, 8, 32), "patch": 1, "layout": "packed",
@@ -200,7 +205,7 @@ LTX = Family(
         Weights(
             "ltx-video", "Lightricks/LTX-Video", "see-card", "Lightricks' first, small and quick.",
             (TEXT, IMAGE), {"transformer": 1.92, "text_encoder": T5_XXL, "vae": 0.42}, 2048,
-            size=(704, 480), fps=24, seconds=5.0, max_frames=257, steps=40, guidance=3.0, draft_steps=20,
+            size=(704, 480), fps=24, seconds=5.0, max_frames=257, steps=50, guidance=3.0, draft_steps=20,
         ),
     ),
 )  # fmt: skip
@@ -225,13 +230,13 @@ LTX_CONDITION = Family(
             "ltx-video-13b", "Lightricks/LTX-Video-0.9.7-dev", "LTXV-Open-Weights-0.X", "The large one.",
             (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND), {"transformer": 13.04, "text_encoder": T5_XXL, "vae": 1.25}, 4096,
             size=(1216, 704), fps=24, seconds=5.0, max_frames=257, steps=30, guidance=5.0, draft_steps=16,
-            arguments={"decode_timestep": 0.05, "decode_noise_scale": 0.025},
+            arguments=_LTX_13B,
         ),
         Weights(
             "ltx-video-13b-distilled", "Lightricks/LTX-Video-0.9.8-13B-distilled", "LTXV-Open-Weights-0.X", "The large one, in eight steps.",
             (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND), {"transformer": 13.04, "text_encoder": T5_XXL, "vae": 1.25}, 4096,
             size=(1216, 704), fps=24, seconds=5.0, max_frames=257, **_DISTILLED,
-            arguments={"decode_timestep": 0.05, "decode_noise_scale": 0.025, "guidance_rescale": 0.7},
+            arguments=_LTX_13B,
             schedule=_LTX_LEVELS,
         ),
     ),
@@ -244,7 +249,6 @@ FILES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 _LTX_UPSAMPLER: Mapping[str, Any] = {
     "repo_id": "Lightricks/ltxv-spatial-upscaler-0.9.7", "pipeline": "LTXLatentUpsamplePipeline", "billions": 0.126,
-    "both": {"image_cond_noise_scale": 0.0, "guidance_rescale": 0.7},
 }  # fmt: skip
 UPSAMPLERS: Mapping[str, Upsampler] = MappingProxyType(  # by the repository of the weights that they are for
     {
@@ -266,7 +270,7 @@ _WAN_WAYS = {
     VIDEO: Way("WanVideoToVideoPipeline", "video", cached=False),
 }
 _WAN: Mapping[str, Any] = {
-    "text_tokens": 512, "frame_stride": 4, "frame_offset": 1, "layout": "bcthw", "float32": ("vae",), "singles": True,
+    "text_tokens": 512, "frame_stride": 4, "frame_offset": 1, "layout": "bcthw", "float32": ("vae", "image_encoder"), "singles": True,
 }  # fmt: skip
 _WAN_SAMPLERS = {"unipc": "UniPCMultistepScheduler", "euler": "FlowMatchEulerDiscreteScheduler"}
 _WAN_CLIP: Mapping[str, float] = {"text_encoder": UMT5_XXL, "vae": 0.13, "image_encoder": 0.63}
@@ -283,33 +287,33 @@ WAN = Family(
         Weights(
             "wan2.1-14b", "Wan-AI/Wan2.1-T2V-14B-Diffusers", "Apache-2.0", "Alibaba's large one, of early 2025.",
             (TEXT, VIDEO), {"transformer": 14.29, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
-            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=5.0, draft_steps=20,
+            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=5.0, draft_steps=20, shift=5.0,
         ),
         Weights(
             "wan2.1-i2v-480p", "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", "Apache-2.0", "From a picture, at 480p.",
             (IMAGE,), {"transformer": 16.4, **_WAN_CLIP}, 5120,
-            size=(832, 480), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=5.0, draft_steps=20,
+            size=(832, 480), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=5.0, draft_steps=20, shift=3.0,
         ),
         Weights(
             "wan2.1-i2v-720p", "Wan-AI/Wan2.1-I2V-14B-720P-Diffusers", "Apache-2.0", "From a picture, at 720p.",
             (IMAGE,), {"transformer": 16.4, **_WAN_CLIP}, 5120,
-            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=5.0, draft_steps=20,
+            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=5.0, draft_steps=20, shift=5.0,
         ),
         Weights(
             "wan2.1-flf2v", "Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers", "Apache-2.0", "From a first and a last picture.",
             (FIRST_LAST,), {"transformer": 16.4, **_WAN_CLIP}, 5120,
-            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=5.5, draft_steps=20,
+            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=5.5, draft_steps=20, shift=16.0,
         ),
         Weights(
             "wan2.2", "Wan-AI/Wan2.2-T2V-A14B-Diffusers", "Apache-2.0", "Two experts of 14 billion, one after the other.",
             (TEXT,), {"transformer": 14.29, "transformer_2": 14.29, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
-            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=40, guidance=4.0, draft_steps=16,
+            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=40, guidance=4.0, draft_steps=16, shift=12.0,
             options={"guidance_scale_2": (3.0, "how closely the second expert follows the prompt")},
         ),
         Weights(
             "wan2.2-i2v", "Wan-AI/Wan2.2-I2V-A14B-Diffusers", "Apache-2.0", "The same, from a picture, or a first and a last one.",
             (IMAGE, FIRST_LAST), {"transformer": 14.29, "transformer_2": 14.29, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
-            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=40, guidance=3.5, draft_steps=16,
+            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=40, guidance=3.5, draft_steps=16, shift=5.0,
             options={"guidance_scale_2": (3.5, "how closely the second expert follows the prompt")},
         ),
     ),
@@ -343,12 +347,12 @@ WAN_VACE = Family(
         Weights(
             "wan2.1-vace-1.3b", "Wan-AI/Wan2.1-VACE-1.3B-diffusers", "Apache-2.0", "Fills in what is not given: any frames, or a control video.",
             (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND, CONTROL), {"transformer": 2.15, "text_encoder": UMT5_XXL, "vae": 0.13}, 1536,
-            size=(832, 480), fps=16, seconds=5.0, max_frames=81, steps=30, guidance=5.0, draft_steps=16,
+            size=(832, 480), fps=16, seconds=5.0, max_frames=81, steps=30, guidance=5.0, draft_steps=16, shift=16.0,
         ),
         Weights(
             "wan2.1-vace-14b", "Wan-AI/Wan2.1-VACE-14B-diffusers", "Apache-2.0", "The same, large.",
             (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND, CONTROL), {"transformer": 17.3, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
-            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=30, guidance=5.0, draft_steps=16,
+            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=30, guidance=5.0, draft_steps=16, shift=16.0,
         ),
     ),
 )  # fmt: skip
@@ -383,6 +387,9 @@ HUNYUAN = Family(
 )  # fmt: skip
 
 _GEMMA_12B = 12.2
+_LTX23: Mapping[str, float] = {
+    "transformer": 19.0, "text_encoder": _GEMMA_12B, "connectors": 3.2, "vae": 0.73, "audio_vae": 0.1, "vocoder": 0.13,
+}  # fmt: skip
 _MOTION: Mapping[str, tuple[Any, str]] = {"motion_speed": (1.0, "how fast things move")}
 _AUDIO: Mapping[str, tuple[Any, str]] = {
     "audio_guidance_scale": (7.0, "how closely the sound follows the prompt"), **_MOTION,
@@ -419,19 +426,19 @@ LTX2 = Family(
         Weights(
             "ltx-2.3", "diffusers/LTX-2.3-Diffusers", "LTX-2-Community", "The same, of 2026: 22 billion.",
             (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND),
-            {"transformer": 22.0, "text_encoder": _GEMMA_12B, "connectors": 1.4, "vae": 1.2, "audio_vae": 0.1, "vocoder": 0.06}, 4096,
+            _LTX23, 4096,
             size=(768, 512), fps=24, seconds=5.0, max_frames=481, steps=30, guidance=3.0, draft_steps=15, options=_AUDIO,
         ),
         Weights(
             "ltx-2.3-distilled", "diffusers/LTX-2.3-Distilled-Diffusers", "LTX-2-Community", "The same in eight steps.",
             (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND),
-            {"transformer": 22.0, "text_encoder": _GEMMA_12B, "connectors": 1.4, "vae": 1.2, "audio_vae": 0.1, "vocoder": 0.06}, 4096,
+            _LTX23, 4096,
             size=(768, 512), fps=24, seconds=5.0, max_frames=481, **_LTX2_DISTILLED,
         ),
         Weights(
             "ltx-2.5", "Lightricks/LTX-2.5-Diffusers", "LTX-2-Community", "Lightricks' newest, with sound, in eight steps.",
             (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND),
-            {"transformer": 22.0, "text_encoder": _GEMMA_12B, "connectors": 1.4, "vae": 1.2, "audio_vae": 0.1, "vocoder": 0.06}, 4096,
+            _LTX23, 4096,
             size=(768, 512), fps=24, seconds=5.0, max_frames=481, **_LTX2_DISTILLED,
         ),
     ),
@@ -447,25 +454,42 @@ SANA = Family(
             "sana-video", "Efficient-Large-Model/SANA-Video_2B_480p_diffusers", "see-card",
             "NVIDIA's, small and quick: attention that grows with the length and not its square.",
             (TEXT, IMAGE), {"transformer": 2.06, "text_encoder": 2.61, "vae": 0.13}, 2240,
-            size=(832, 480), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=6.0, draft_steps=20,
+            size=(832, 480), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=6.0, draft_steps=20, ending=" motion score: {motion_score}.",
+            options={"motion_score": (30, "how much moves")},
         ),
     ),
 )  # fmt: skip
 
+_KANDINSKY: Mapping[str, Any] = {
+    # its first four latents are made like those that follow, so there must be some: 21 frames at least
+    "frame_stride": 4, "frame_offset": 21, "latent": (16, 4, 8), "patch": 2, "layout": "bthwc", "text_tokens": 512,
+}  # fmt: skip
+_KANDINSKY_PARTS: Mapping[str, float] = {"text_encoder": QWEN_7B, "text_encoder_2": 0.12, "vae": 0.25}
 KANDINSKY = Family(
     "kandinsky-5",
     ways={TEXT: Way("Kandinsky5T2VPipeline"), IMAGE: Way("Kandinsky5I2VPipeline", "image")},
-    # its first four latents are made like those that follow, so there must be some: 21 frames at least
-    size_multiple=16, frame_stride=4, frame_offset=21, latent=(16, 4, 8), patch=2, layout="bthwc", text_tokens=512,
+    size_multiple=16, **_KANDINSKY,
     weights=(
         Weights(
-            "kandinsky-5-lite", "kandinskylab/Kandinsky-5.0-T2V-Lite-sft-5s-Diffusers", "see-card", "A small one of Sber's.",
-            (TEXT,), {"transformer": 2.0, "text_encoder": QWEN_7B, "text_encoder_2": 0.12, "vae": 0.25}, 1792,
+            "kandinsky-5-lite", "kandinskylab/Kandinsky-5.0-T2V-Lite-sft-5s-Diffusers", "MIT", "A small one of Sber's.",
+            (TEXT,), {"transformer": 2.0, **_KANDINSKY_PARTS}, 1792,
             size=(768, 512), fps=24, seconds=5.0, max_frames=121, steps=50, guidance=5.0, draft_steps=20,
         ),
         Weights(
-            "kandinsky-5-pro-i2v", "kandinskylab/Kandinsky-5.0-I2V-Pro-sft-5s-Diffusers", "see-card", "The large one, from a picture.",
-            (IMAGE,), {"transformer": 19.0, "text_encoder": QWEN_7B, "text_encoder_2": 0.12, "vae": 0.25}, 4096,
+            "kandinsky-5-lite-i2v", "kandinskylab/Kandinsky-5.0-I2V-Lite-5s-Diffusers", "MIT", "The same, from a picture.",
+            (IMAGE,), {"transformer": 2.0, **_KANDINSKY_PARTS}, 1792,
+            size=(768, 512), fps=24, seconds=5.0, max_frames=121, steps=50, guidance=5.0, draft_steps=20,
+        ),
+    ),
+)  # fmt: skip
+KANDINSKY_PRO = Family(
+    "kandinsky-5-pro",
+    ways={IMAGE: Way("Kandinsky5I2VPipeline", "image")},
+    size_multiple=128, **_KANDINSKY,  # its tokens look at squares of eight times eight others
+    weights=(
+        Weights(
+            "kandinsky-5-pro-i2v", "kandinskylab/Kandinsky-5.0-I2V-Pro-sft-5s-Diffusers", "MIT", "The large one, from a picture.",
+            (IMAGE,), {"transformer": 19.0, **_KANDINSKY_PARTS}, 4096,
             size=(768, 512), fps=24, seconds=5.0, max_frames=121, steps=50, guidance=5.0, draft_steps=20,
         ),
     ),
@@ -487,7 +511,7 @@ HELIOS = Family(
     size_multiple=16, **_HELIOS,
     weights=(
         Weights(
-            "helios", "BestWishYsh/Helios-Base", "see-card", "A minute and more, piece by piece.",
+            "helios", "BestWishYsh/Helios-Base", "Apache-2.0", "A minute and more, piece by piece.",
             (TEXT, IMAGE, EXTEND), _HELIOS_PARTS, 5120,
             size=(640, 384), fps=24, seconds=5.0, max_frames=1440, steps=50, guidance=5.0, draft_steps=20,
         ),
@@ -503,13 +527,13 @@ HELIOS_PYRAMID = Family(
     size_multiple=64, **_HELIOS,  # a quarter of the latents' side is to be whole tokens
     weights=(
         Weights(
-            "helios-distilled", "BestWishYsh/Helios-Distilled", "see-card", "The same in six steps, two at each of three sizes.",
+            "helios-distilled", "BestWishYsh/Helios-Distilled", "Apache-2.0", "The same in six steps, two at each of three sizes.",
             (TEXT, IMAGE, EXTEND), _HELIOS_PARTS, 5120,
             size=(640, 384), fps=24, seconds=5.0, max_frames=1440, steps=6, guidance=1.0, draft_steps=6,
             arguments={"is_amplify_first_chunk": True},  # twice as many for the first piece, on which all others stand
         ),
         Weights(
-            "helios-mid", "BestWishYsh/Helios-Mid", "see-card", "Between the two: undistilled, at three sizes.",
+            "helios-mid", "BestWishYsh/Helios-Mid", "Apache-2.0", "Between the two: undistilled, at three sizes.",
             (TEXT, IMAGE, EXTEND), _HELIOS_PARTS, 5120,
             size=(640, 384), fps=24, seconds=5.0, max_frames=1440, steps=60, guidance=5.0, draft_steps=30,
         ),
@@ -533,12 +557,12 @@ SKYREELS = Family(
         Weights(
             "skyreels-v2", "Skywork/SkyReels-V2-T2V-14B-720P-Diffusers", "see-card", "Made for films: shots and camera in its words.",
             (TEXT,), {"transformer": 14.29, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
-            size=(1280, 720), fps=24, seconds=4.0, max_frames=121, steps=50, guidance=6.0, draft_steps=20,
+            size=(1280, 720), fps=24, seconds=4.0, max_frames=121, steps=50, guidance=6.0, draft_steps=20, shift=8.0,
         ),
         Weights(
             "skyreels-v2-i2v", "Skywork/SkyReels-V2-I2V-14B-720P-Diffusers", "see-card", "The same, from a picture.",
             (IMAGE,), {"transformer": 16.4, **_WAN_CLIP}, 5120,
-            size=(1280, 720), fps=24, seconds=4.0, max_frames=121, steps=50, guidance=5.0, draft_steps=20,
+            size=(1280, 720), fps=24, seconds=4.0, max_frames=121, steps=50, guidance=5.0, draft_steps=20, shift=5.0,
         ),
     ),
 )  # fmt: skip
@@ -546,9 +570,9 @@ SKYREELS_FORCING = Family(
     "skyreels-v2-df",
     ways={
         TEXT: Way("SkyReelsV2DiffusionForcingPipeline"),
-        IMAGE: Way("SkyReelsV2DiffusionForcingImageToVideoPipeline", "image"),
+        IMAGE: Way("SkyReelsV2DiffusionForcingImageToVideoPipeline", "image", shift=5.0),
         # of one piece alone, of 97 frames or more: where there are several, diffusers counts the last picture wrong
-        FIRST_LAST: Way("SkyReelsV2DiffusionForcingImageToVideoPipeline", "first_last", most=97),
+        FIRST_LAST: Way("SkyReelsV2DiffusionForcingImageToVideoPipeline", "first_last", most=97, shift=5.0),
         EXTEND: Way("SkyReelsV2DiffusionForcingVideoToVideoPipeline", "overlaps"),
     },
     **_SKYREELS, **_WAN, arguments={"overlap_history": 17, "addnoise_condition": 20},
@@ -556,14 +580,14 @@ SKYREELS_FORCING = Family(
         Weights(
             "skyreels-v2-df", "Skywork/SkyReels-V2-DF-14B-720P-Diffusers", "see-card", "Longer films: each piece goes on from the one before.",
             (TEXT, IMAGE, FIRST_LAST, EXTEND), {"transformer": 14.29, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
-            size=(1280, 720), fps=24, seconds=4.0, max_frames=737, steps=30, guidance=6.0, draft_steps=15,
+            size=(1280, 720), fps=24, seconds=4.0, max_frames=737, steps=30, guidance=6.0, draft_steps=15, shift=8.0,
             arguments={"base_num_frames": 121},
         ),
     ),
 )  # fmt: skip
 
 FAMILIES = (
-    COGVIDEOX, MOCHI, LTX, LTX_CONDITION, WAN, WAN_5B, WAN_VACE, HUNYUAN, LTX2, SANA, KANDINSKY, HELIOS, HELIOS_PYRAMID, SKYREELS,
+    COGVIDEOX, MOCHI, LTX, LTX_CONDITION, WAN, WAN_5B, WAN_VACE, HUNYUAN, LTX2, SANA, KANDINSKY, KANDINSKY_PRO, HELIOS, HELIOS_PYRAMID, SKYREELS,
     SKYREELS_FORCING,
 )  # fmt: skip
 # whose transformers diffusers can divide among several GPUs, as was seen: it says so of LTX-2 too, and divides no rope of its kind

@@ -85,7 +85,8 @@ COSTS: Mapping[str, Costs] = MappingProxyType(
         "wan-5b": Costs(state=75, together=False, area=21_500, frame=13, joined=42),
         "wan-vace": Costs(state=54, together=False, area=19_500, frame=13, joined=42),
         "hunyuan-video-1.5": _HUNYUAN,
-        "kandinsky-5": _HUNYUAN,  # not counted: its VAE is HunyuanVideo's
+        "kandinsky-5": _HUNYUAN,  # not counted: their VAE is HunyuanVideo's
+        "kandinsky-5-pro": _HUNYUAN,
         "sana-video": _WAN,  # not counted, as the next ones: their VAE is Wan's
         "skyreels-v2": _WAN,
         "skyreels-v2-df": Costs(state=74, together=False, area=19_500, frame=13, joined=42, piece=121),

@@ -121,12 +121,14 @@ class Pipes:
         finally:
             part.to("cpu")  # what comes after it has no room for it in its plan
 
-    def scheduler(self, name: str | None) -> Any:
-        """Return a sampler by its name, with the settings of the weights' own; without one, that."""
+    def scheduler(self, name: str | None, shift: float | None = None) -> Any:
+        """Return a sampler by its name, with the settings of the weights' own, but perhaps another shift; without one, that."""
         import diffusers
 
         assert self._scheduler is not None, "nothing is loaded"
         config, own = self._scheduler
+        if shift is not None:
+            config = {**config, "flow_shift": shift}
         made = own if name is None else getattr(diffusers, self._family.samplers[name])
         changed = {}
         if "flow_shift" in config and "flow_shift" not in _fields(made):
@@ -136,12 +138,17 @@ class Pipes:
         return made.from_config(config, **changed)
 
     def compile(self, wanted: bool) -> None:
-        """Have the transformers' blocks compiled when they are first used, or run as they are."""
-        for block in (block for part in caches.transformers(next(iter(self._pipes.values()))) for block in caches.blocks(part)):
-            if not wanted:
-                block._compiled_call_impl = None
-            elif block._compiled_call_impl is None:
-                block.compile()
+        """Have the transformers' blocks compiled when they are first used, or run as they are.
+
+        On a GPU those of a transformer that looks at blocks of tokens always are: else all pairs of tokens lie in memory at once.
+        """
+        for part in caches.transformers(next(iter(self._pipes.values()))):
+            needed = wanted or (_looks_at_blocks(part) and self.device.startswith("cuda"))
+            for block in caches.blocks(part):
+                if not needed:
+                    block._compiled_call_impl = None
+                elif block._compiled_call_impl is None:
+                    block.compile()
 
     def use_loras(self, files: list[File], emit: Emit) -> None:
         """Have what is loaded run with these LoRAs and no others; raise `InvalidRequest` for one that fits another model.
@@ -200,6 +207,7 @@ class Pipes:
         """Load what the folder holds: in what the device computes with, but for what loses too much in that."""
         import diffusers
         import transformers
+        from diffusers.models.attention_dispatch import attention_backend
 
         for library in (diffusers, transformers):
             library.utils.logging.disable_progress_bar()  # how far it is, is said by events
@@ -216,6 +224,10 @@ class Pipes:
         except ImportError as error:  # of what one family's parts alone need
             words = str(error).strip().splitlines()[0]
             raise MissingWeights(f"{self._card.id} needs a library that is not here: {words}") from None
+        for transformer in (one for one in caches.transformers(pipe) if _looks_at_blocks(one)):
+            # no other takes such a mask; what is set for one model would stay set for all
+            with attention_backend("flex"):
+                transformer.set_attention_backend("flex")
         self._scheduler = pipe.scheduler.config, type(pipe.scheduler)
         self._pipes[type(pipe).__name__] = pipe
 
@@ -270,6 +282,10 @@ def _like(made: Any, pipe: Any) -> Any:
     known = {**pipe.config, **pipe.components}
     needed = {name for name, one in _fields(made).items() if one.default is one.empty and name != "self"}
     return made(**{name: known.get(name) for name in _fields(made) if name in known or name in needed})
+
+
+def _looks_at_blocks(transformer: Any) -> bool:
+    return getattr(transformer.config, "attention_type", None) == "nabla"
 
 
 def _fields(made: Any) -> Mapping[str, inspect.Parameter]:
