@@ -267,7 +267,8 @@ def test_a_folder_is_a_model_matched_by_its_pipelines_class(hub: Path, tmp_path:
     known = index.read_text()
     for name in ("WanPipelineOfMine", "Wan", "StableDiffusionPipeline"):
         index.write_text(known.replace('"WanPipeline"', f'"{name}"'))
-        with pytest.raises(UnknownModel, match=f"is a {name}, which .* It runs: CogVideoXImageToVideoPipeline, "):
+        words = f"is a {name}, which is no pipeline of diffusers that draws videos. These are best known: CogVideoXImageToVideoPipeline"
+        with pytest.raises(UnknownModel, match=words):
             engine.check(request)
     index.write_text("{")
     with pytest.raises(UnknownModel, match=r"there is no .*model_index\.json"):
@@ -276,6 +277,45 @@ def test_a_folder_is_a_model_matched_by_its_pipelines_class(hub: Path, tmp_path:
         engine.check(replace(request, model="hf:nobody/nothing"))
     named = engine.check(replace(request, model="hf:Wan-AI/Wan2.1-T2V-1.3B-Diffusers")).target
     assert named.model == "hf:Wan-AI/Wan2.1-T2V-1.3B-Diffusers" and named.guidance_scale == 5.0
+
+
+@pytest.mark.parametrize("model", tiny.OTHERS)
+def test_a_pipeline_that_has_no_row_is_a_model_too(model: str, pictures: dict[str, str], tmp_path: Path) -> None:
+    """Whatever draws videos in diffusers: from words, or from a picture, by a transformer or by what came before those."""
+    folder = tiny.save(model, tmp_path)
+    given = (Condition(pictures["one"]),) if model == "svd" else ()
+    request = Request(WORDS, model=str(folder), width=100, height=64, seconds=0.75, fps=12, num_inference_steps=2, seed=7)
+    request = replace(request, conditions=given, guidance_scale=4.0)
+    opened: Any = engine.open_model(str(folder))
+    events: list[Event] = []
+    clip, recipe = engine.generate(request, events.append, model=opened)
+    assert (clip.width, clip.height, clip.num_frames, clip.fps) == (100, 64, 9, 12)
+    assert clip.sha256() == engine.generate(request, model=opened)[0].sha256()
+    assert clip.sha256() != engine.generate(replace(request, seed=8), model=opened)[0].sha256()
+    assert [event.done for event in events if isinstance(event, Progress) and event.stage == "sample"] == [0, 1, 2]
+    assert recipe.model["files"] and not [event for event in events if isinstance(event, Preview)]
+    if model == "svd":
+        with pytest.raises(InvalidRequest, match="does no text-to-video; it does: image-to-video"):
+            engine.generate(replace(request, conditions=()), model=opened)
+        return
+    kind = torch.bfloat16 if bf16_is_fast("cpu") else torch.float32
+    pipe = diffusers.DiffusionPipeline.from_pretrained(folder, dtype=kind)
+    out = pipe(
+        prompt=WORDS, width=112, height=64, num_frames=9, num_inference_steps=2, guidance_scale=4.0, output_type="np",
+        generator=torch.Generator("cpu").manual_seed(7),
+    )  # fmt: skip
+    by_hand = Clip((out.frames[0] * 255).round().astype(np.uint8), 12).cover(100, 64)
+    # where a VAE is one of pictures, they are decoded one by one, and by hand all at once: in another order of sums
+    assert np.abs(clip.frames.astype(int) - by_hand.frames).max() <= (tiny.NEAR if model == "animatediff" else 0)
+    if model == "animatediff":
+        with pytest.raises(InvalidRequest, match="AnimateDiffPipeline does not do that: "):
+            engine.generate(replace(request, seconds=3.0), model=opened)
+        index = folder / "model_index.json"
+        index.write_text(index.read_text().replace("AnimateDiffPipeline", "AnimateDiffVideoToVideoPipeline"))
+        anew = replace(request, conditions=(Condition(pictures["video"], kind="video", strength=0.4),))
+        assert engine.generate(anew)[0].num_frames == 9, "the same parts, from a film"
+        with pytest.raises(InvalidRequest, match="does no text-to-video; it does: video-to-video"):
+            engine.generate(request)
 
 
 @pytest.mark.parametrize(
@@ -551,7 +591,7 @@ def test_rows_say_the_same_as_the_pipelines() -> None:
             assert wanted <= taken, (family.id, way.pipeline, wanted - taken)
             for weights in family.weights:
                 if way in [family.ways[task] for task in weights.tasks]:
-                    said = {name for name in weights.options if f"{{{name}}}" in weights.ending}
+                    said = {name for name in weights.options if f"{{{name}}}" in weights.arguments.get("prompt", "")}
                     assert (set(weights.arguments) | set(weights.options)) - said <= taken
         for name in family.samplers.values():
             assert hasattr(diffusers, name)

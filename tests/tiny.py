@@ -441,6 +441,84 @@ def ltx2(folder: Path, *, generation: str = "2.0") -> Any:
     )  # fmt: skip
 
 
+def clip_text(width: int = 32) -> Any:
+    config = transformers.CLIPTextConfig(
+        hidden_size=width, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4, vocab_size=600, projection_dim=width,
+        bos_token_id=512, eos_token_id=513,
+    )  # fmt: skip
+    return transformers.CLIPTextModel(config).eval()
+
+
+def hunyuan(folder: Path) -> Any:
+    torch.manual_seed(0)
+    transformer = diffusers.HunyuanVideoTransformer3DModel(
+        in_channels=4, out_channels=4, num_attention_heads=2, attention_head_dim=10, num_layers=1, num_single_layers=1,
+        num_refiner_layers=1, patch_size=2, patch_size_t=1, guidance_embeds=True, text_embed_dim=16, pooled_projection_dim=8,
+        rope_axes_dim=(2, 4, 4),
+    )  # fmt: skip
+    vae = diffusers.AutoencoderKLHunyuanVideo(
+        latent_channels=4, block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, spatial_compression_ratio=8,
+        temporal_compression_ratio=4,
+    )  # fmt: skip
+    llama = transformers.LlamaModel(
+        transformers.LlamaConfig(
+            hidden_size=16, intermediate_size=37, num_hidden_layers=3, num_attention_heads=4, vocab_size=128, pad_token_id=0,
+        )
+    )  # fmt: skip
+    return diffusers.HunyuanVideoPipeline(
+        text_encoder=llama.eval(), tokenizer=t5_tokenizer(folder), transformer=transformer.eval(), vae=vae.eval(),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=7.0), text_encoder_2=clip_text(8),
+        tokenizer_2=bpe(folder, transformers.CLIPTokenizer),
+    )  # fmt: skip
+
+
+def _picture_vae() -> Any:
+    return diffusers.AutoencoderKL(
+        block_out_channels=(8,) * 4, down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        latent_channels=4, norm_num_groups=2,
+    ).eval()  # fmt: skip
+
+
+def animatediff(folder: Path) -> Any:
+    torch.manual_seed(0)
+    unet = diffusers.UNet2DConditionModel(
+        block_out_channels=(8, 8), layers_per_block=1, sample_size=8, in_channels=4, out_channels=4, norm_num_groups=2,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=32,
+    )  # fmt: skip
+    motion = diffusers.MotionAdapter(
+        block_out_channels=(8, 8), motion_layers_per_block=1, motion_norm_num_groups=2, motion_num_attention_heads=2,
+        motion_max_seq_length=24,
+    )  # fmt: skip
+    return diffusers.AnimateDiffPipeline(
+        vae=_picture_vae(), text_encoder=clip_text(), tokenizer=bpe(folder, transformers.CLIPTokenizer, model_max_length=77), unet=unet.eval(),
+        motion_adapter=motion.eval(), scheduler=diffusers.DDIMScheduler(beta_schedule="linear", clip_sample=False),
+    )  # fmt: skip
+
+
+def still_to_video(folder: Path) -> Any:
+    torch.manual_seed(0)
+    unet = diffusers.UNetSpatioTemporalConditionModel(
+        block_out_channels=(32, 64), layers_per_block=1, sample_size=8, in_channels=8, out_channels=4,
+        down_block_types=("CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"),
+        up_block_types=("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal"), cross_attention_dim=32,
+        num_attention_heads=2, projection_class_embeddings_input_dim=96, addition_time_embed_dim=32,
+    )  # fmt: skip
+    vae = diffusers.AutoencoderKLTemporalDecoder(block_out_channels=(32,) * 4, down_block_types=("DownEncoderBlock2D",) * 4)
+    encoder = transformers.CLIPVisionModelWithProjection(
+        transformers.CLIPVisionConfig(
+            hidden_size=32, projection_dim=32, num_hidden_layers=2, num_attention_heads=4, image_size=224, intermediate_size=37,
+            patch_size=56,
+        )
+    )  # fmt: skip
+    size = {"height": 224, "width": 224}
+    return diffusers.StableVideoDiffusionPipeline(
+        vae=vae.eval(), image_encoder=encoder.eval(), unet=unet.eval(),
+        scheduler=diffusers.EulerDiscreteScheduler(prediction_type="v_prediction", use_karras_sigmas=True, interpolation_type="linear"),
+        feature_extractor=transformers.CLIPImageProcessor(crop_size=size, size=size),
+    )  # fmt: skip
+
+
 Maker = Callable[[Path], Any]
 # for each kind of network among our models, what its publisher's pipeline is like
 NETWORKS: dict[str, Maker] = {
@@ -464,6 +542,8 @@ LIKE = {
     "hunyuan-video-1.5-720p": "hunyuan-video-1.5",
 }  # fmt: skip
 MAKERS: dict[str, Maker] = {**NETWORKS, **{model: NETWORKS[other] for model, other in LIKE.items()}}
+# pipelines that no row tells of: folders of somebody's
+OTHERS: dict[str, Maker] = {"hunyuan-video": hunyuan, "animatediff": animatediff, "svd": still_to_video}
 
 
 @contextmanager
@@ -486,6 +566,6 @@ def cache(folder: Path, models: Iterable[str]) -> Iterator[Path]:
 
 def save(model: str, folder: Path) -> Path:
     """Write a model's tiny pipeline into a folder."""
-    pipe = MAKERS[model](folder / "words")
+    pipe = {**MAKERS, **OTHERS}[model](folder / "words")
     pipe.save_pretrained(folder / model)
     return folder / model

@@ -21,6 +21,7 @@ from unstrung.models.hub.families import (
     FILES,
     MAGCACHE,
     NOTHING,
+    SPARE,
     UPSAMPLERS,
     Family,
     Single,
@@ -200,7 +201,7 @@ def without(model: str) -> tuple[str, ...]:
 def spare(model: str) -> tuple[str, ...]:
     """Return the parts of a listed model's pipeline that nobody here has any use for."""
     base = _base(model)
-    return _KNOWN[base][0].spare if base in _KNOWN else ()
+    return SPARE.get(_KNOWN[base][0].id, ()) if base in _KNOWN else ()
 
 
 def _base(name: str) -> str:
@@ -293,10 +294,16 @@ def _read(name: str, folder: Path) -> tuple[Family, Weights]:
             summary = f"A {made_by} of your own."
             return family, replace(
                 like, id=name, repo_id=str(folder), summary=summary, license="see-card", arguments=NOTHING, options=NOTHING,
-                ending="", shift=None,
+                schedule=None,
             )  # fmt: skip
+    from unstrung.models.hub import others
+
+    if found := others.family_of(made_by, name, folder):
+        return found
     known = ", ".join(sorted({way.pipeline for family in FAMILIES for way in family.ways.values()}))
-    raise UnknownModel(f"'{name}' is a {made_by}, which Unstrung does not know how to run. It runs: {known}.")
+    raise UnknownModel(
+        f"'{name}' is a {made_by}, which is no pipeline of diffusers that draws videos. These are best known: {known}."
+    )
 
 
 def _folder(card: ModelCard) -> Path | None:

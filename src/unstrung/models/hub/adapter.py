@@ -22,7 +22,7 @@ from unstrung.events import Emit, Note, Preview, Progress
 from unstrung.media.clip import Clip, Frames
 from unstrung.models.device import why_not_compiled
 from unstrung.models.hub import caches, lora, parallel, preview, upsample
-from unstrung.models.hub.families import DRAFT_SHIFT, DRAFTS, Family, Way, Weights
+from unstrung.models.hub.families import DRAFT_SHIFT, DRAFTS, SHIFT, Family, Way, Weights
 from unstrung.models.hub.given import GO_ON, RULES, joined
 from unstrung.models.hub.kept import Kept
 from unstrung.models.hub.parallel import Team
@@ -113,7 +113,7 @@ class HubModel:
                 frames = report.decoded(tensors)
             else:
                 out = self._sampled(pipe, passes, report, kept)
-                frames, sound = out.frames[0], getattr(out, "audio", None)
+                frames, sound = _bytes(out.frames[0]), getattr(out, "audio", None)
                 if kept.guessed.get("measured"):
                     emit(Note("measured", "This film was made in full, and measured: the next ones like it take fewer steps."))
         except GivenBack:
@@ -126,6 +126,9 @@ class HubModel:
         if way.takes in GO_ON:
             frames = joined(given[request.conditions[0].source], frames, passes[-1].arguments)
         frames = frames[: request.num_frames]
+        if len(frames) < (request.num_frames or 0):
+            words = f"num_frames is {request.num_frames}; {type(pipe).__name__} has drawn {len(frames)}: ask for no more."
+            raise InvalidRequest("num_frames", words)
         if way.takes == "first_last":  # both as they were given: where one frame too many is drawn, one in the middle goes
             count = max(condition.frame_index for condition in request.conditions) + 1
             frames = frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
@@ -166,7 +169,13 @@ class HubModel:
         report.expect(one)
         with _told(pipe, report) as told, torch.random.fork_rng():
             torch.manual_seed(one.request.seed)  # for pipelines that draw some noise past the generator
-            return pipe(**one.arguments, **told)
+            try:
+                return pipe(**one.arguments, **told)
+            except (ValueError, RuntimeError) as error:
+                if self._family.weights or _is_out_of_memory(error):
+                    raise
+                words = str(error).strip().partition("\n")[0]  # nobody here knows what this pipeline allows
+                raise InvalidRequest("model", f"{type(pipe).__name__} does not do that: {words}") from None
 
     def arguments(self, pipe: Any, request: Request) -> dict[str, Any]:
         """Return what a pipeline is called with, beside what is given and what tells of its progress."""
@@ -174,16 +183,18 @@ class HubModel:
         assert request.seed is not None and request.num_inference_steps
         pipe.scheduler = self._pipes.scheduler(request.sampler, self._shift(request))
         arguments: dict[str, Any] = {
-            "prompt": request.prompt + weights.ending.format(**request.options), "width": request.width, "height": request.height,
-            "num_frames": request.num_frames, "frames": request.num_frames,
+            "prompt": request.prompt, "width": request.width, "height": request.height,
+            "num_frames": request.num_frames, "frames": request.num_frames, "video_length": request.num_frames,
             "num_inference_steps": request.num_inference_steps, "max_sequence_length": family.text_tokens,
             "pyramid_num_inference_steps_list": _shares(request.num_inference_steps, way.sizes),
             "generator": torch.Generator(self._pipes.device if way.there else "cpu").manual_seed(request.seed),
             "output_type": "np",
             **family.arguments, **weights.arguments, **{name: request.options[name] for name in weights.options},
         }  # fmt: skip
-        if weights.schedule and request.num_inference_steps == weights.steps:
-            name, levels = weights.schedule
+        if "prompt" in weights.arguments:
+            arguments["prompt"] = weights.arguments["prompt"].format(words=request.prompt, **request.options)
+        name, levels = weights.schedule or ("", ())
+        if name and name != SHIFT and request.num_inference_steps == weights.steps:
             arguments[name] = list(levels)
         if request.negative_prompt:  # some have one of their own where nothing is said
             arguments["negative_prompt"] = request.negative_prompt
@@ -224,7 +235,8 @@ class HubModel:
         """Return the shift of the levels of noise, where it is not to be what the weights' own scheduler says."""
         if any(lora.source in loras for loras in DRAFTS.values() for lora in request.loras):
             return DRAFT_SHIFT
-        return self._way(request).shift or self._weights.shift
+        name, levels = self._weights.schedule or ("", ())
+        return self._way(request).shift or (levels[0] if name == SHIFT else None)
 
     def _weighed(self) -> dict[str, Any]:
         """Return what the sampling depends on beside the request: all weights, and whose code it is."""
@@ -233,6 +245,8 @@ class HubModel:
 
     def _check_length(self, pipe: Any, request: Request) -> None:
         most = self._family.text_tokens
+        if getattr(pipe, "tokenizer", None) is None:
+            return  # it reads nothing
         for name in ("prompt", "negative_prompt"):
             words = (getattr(request, name) or "").split()
             if len(_tokens(pipe, words)) <= most:
@@ -273,6 +287,12 @@ def _tokens(pipe: Any, words: list[str]) -> list[int]:
     return found
 
 
+def _bytes(frames: Any) -> Frames:
+    """Return frames as bytes, where a pipeline has made them in a way of its own."""
+    found = frames if isinstance(frames, np.ndarray) else np.stack([np.asarray(frame) for frame in frames])
+    return found if found.dtype == np.uint8 else np.rint(found.clip(0, 1) * 255).astype(np.uint8)
+
+
 def _shares(steps: int, sizes: int) -> list[int]:
     """Return how many of all steps are made at each size, the smallest first: what can't be divided goes to the smaller ones."""
     return [steps // sizes + (i < steps % sizes) for i in range(sizes)]
@@ -302,8 +322,9 @@ def _told(pipe: Any, report: _Report) -> Iterator[dict[str, Any]]:
     takes = "callback_on_step_end" in inspect.signature(pipe.__call__).parameters
     heard: dict[tuple[Any, str], Any] = {
         (pipe, "progress_bar"): report.bar, (pipe.vae, "decode"): report.decoding(pipe.vae.decode),
-        (pipe.video_processor, "postprocess_video"): report.frames,
     }  # fmt: skip
+    if hasattr(pipe, "video_processor"):
+        heard[pipe.video_processor, "postprocess_video"] = report.frames
     if not takes:
         heard[pipe.scheduler, "step"] = report.stepping(pipe.scheduler.step)
     for (part, name), told in heard.items():

@@ -26,7 +26,7 @@ from typing import Any
 
 from unstrung.errors import InvalidRequest, UnstrungError
 from unstrung.models.hub import shelf
-from unstrung.models.hub.families import CACHE_DIT, FIRST_BLOCK, MAGCACHE, TAYLORSEER, Way
+from unstrung.models.hub.families import CACHE_DIT, DENOISERS, FIRST_BLOCK, MAGCACHE, TAYLORSEER, Way
 from unstrung.request import Request, tasks_of
 
 NONE = "none"
@@ -93,13 +93,13 @@ def cached(pipe: Any, request: Request, weights: Mapping[str, Any]) -> Iterator[
 
 def transformers(pipe: Any) -> list[Any]:
     """Return a pipeline's transformers: one, or two experts."""
-    return [part for name, part in pipe.components.items() if name.startswith("transformer") and part is not None]
+    return [part for name, part in pipe.components.items() if name in DENOISERS and part is not None]
 
 
 def blocks(transformer: Any) -> list[Any]:
-    """Return the blocks that a transformer is a row of."""
-    repeated = getattr(transformer, "_repeated_blocks", None) or transformer._no_split_modules[:1]
-    return [module for module in transformer.modules() if type(module).__name__ in repeated]
+    """Return the blocks that a transformer is a row of; itself where it does not name them."""
+    repeated = getattr(transformer, "_repeated_blocks", None) or (transformer._no_split_modules or [])[:1]
+    return [module for module in transformer.modules() if type(module).__name__ in repeated] or [transformer]
 
 
 def _config(name: str, threshold: float, steps: int, ratios: list[float] | None) -> Any:

@@ -29,7 +29,9 @@ DRAFTS: Mapping[str, tuple[str, ...]] = {
         f"{_LIGHTX2V}Wan2.2-Lightning/Wan2.2-I2V-A14B-4steps-lora-rank64-Seko-V1/low_noise_model.safetensors#2",
     ),
 }
+SHIFT = "shift"
 DRAFT_STEPS, DRAFT_SHIFT = 4, 5.0  # with one of these
+DENOISERS = ("transformer", "transformer_2", "unet")  # parts of pipelines that take the noise away
 FLOW = MappingProxyType({"euler": "FlowMatchEulerDiscreteScheduler"})
 
 
@@ -73,13 +75,12 @@ class Weights:
     guidance: float
     draft_steps: int
     variant: str | None = None  # of the files, where there are several
-    arguments: Mapping[str, Any] = field(default_factory=lambda: NOTHING)  # for the pipeline, beside what is asked for
+    # for the pipeline, beside what is asked for; a "prompt" holds places for the words and for options
+    arguments: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     options: Mapping[str, tuple[Any, str]] = field(default_factory=lambda: NOTHING)  # what people may set too
-    shift: float | None = None  # of the levels of noise, as its makers draw: their repository's own may be another
-    ending: str = ""  # what every prompt goes on with, of its options
-    schedule: tuple[str, tuple[float, ...]] | None = None  # the argument and the levels that it was distilled for, at `steps`
+    # of the levels of noise, as its makers draw: "shift" and that, or the pipeline's argument and all levels, at `steps`
+    schedule: tuple[str, tuple[float, ...]] | None = None
     fixed: bool = False  # whether it draws at `size` alone
-    deep: int = 1  # how many latents, one after the other in time, one token stands for
     singles: Mapping[str, Single] = field(default_factory=lambda: NOTHING)  # by component, what comes from a file of somebody's
 
 
@@ -110,8 +111,8 @@ class Family:
     frame_stride: int
     frame_offset: int
     latent: tuple[int, int, int]  # channels of a latent, and how many frames and pixels (a side) one stands for
-    patch: int  # how many latents (a side) one token stands for
-    layout: str  # of latents in the pipeline: "bcthw", "btchw", "bthwc" or "packed"
+    patch: tuple[int, int]  # how many latents, one after the other and a side, one token stands for
+    layout: str  # of latents in the pipeline: "bcthw", "btchw", "bthwc", "packed", or "unknown": there are no previews then
     text_tokens: int
     weights: tuple[Weights, ...]
     fps: str | None = None  # the name of the pipeline's argument; None where the model knows one rate only
@@ -121,27 +122,27 @@ class Family:
     float32: tuple[str, ...] = ()  # components that lose too much in bfloat16
     samplers: Mapping[str, str] = field(default_factory=lambda: FLOW)  # diffusers' schedulers, by our names
     singles: bool = False  # whether diffusers reads its transformers from single files, as they are published for other programs
-    spare: tuple[str, ...] = ()  # parts of its pipelines that we never ask for anything: neither fetched nor loaded
     pieces: bool = False  # whether a film is more than one decoding: of pieces, or of its sound too
-    caches: tuple[
-        str, ...
-    ] = ()  # of `caches.py`: none where a film is drawn piece by piece, for a cache would go on into the next
+    # of `caches.py`: none where a film is drawn piece by piece, for a cache would go on into the next
+    caches: tuple[str, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
 
 
 TEXT, IMAGE, FIRST_LAST, KEYFRAMES = "text-to-video", "image-to-video", "first-last-frame", "keyframes"
 VIDEO, EXTEND, CONTROL = "video-to-video", "video-extension", "control"
 
-COGVIDEOX = Family(
-    "cogvideox",
-    ways={
+_COGVIDEOX: Mapping[str, Any] = {
+    "ways": {
         TEXT: Way("CogVideoXPipeline"),
         IMAGE: Way("CogVideoXImageToVideoPipeline", "image"),
         VIDEO: Way("CogVideoXVideoToVideoPipeline", "video"),
     },
-    size_multiple=16, frame_stride=4, frame_offset=1, latent=(16, 4, 8), patch=2, layout="btchw", text_tokens=226,
-    caches=(FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT),
-    samplers={"ddim": "CogVideoXDDIMScheduler", "dpm": "CogVideoXDPMScheduler"},
+    "size_multiple": 16, "frame_stride": 4, "frame_offset": 1, "latent": (16, 4, 8), "layout": "btchw", "text_tokens": 226,
+    "caches": (FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT),
+    "samplers": {"ddim": "CogVideoXDDIMScheduler", "dpm": "CogVideoXDPMScheduler"},
+}  # fmt: skip
+COGVIDEOX = Family(
+    "cogvideox", **_COGVIDEOX, patch=(1, 2),
     weights=(
         Weights(
             "cogvideox-2b", "THUDM/CogVideoX-2b", "Apache-2.0", "Zhipu's small one, of 2024: free for any use.",
@@ -158,15 +159,20 @@ COGVIDEOX = Family(
             (IMAGE,), {"transformer": 5.57, "text_encoder": T5_XXL, "vae": 0.22}, 3072,
             size=(720, 480), fps=8, seconds=6.0, max_frames=49, steps=50, guidance=6.0, draft_steps=20, fixed=True,
         ),
+    ),
+)  # fmt: skip
+COGVIDEOX_15 = Family(
+    "cogvideox-1.5", **_COGVIDEOX, patch=(2, 2),
+    weights=(
         Weights(
             "cogvideox1.5-5b", "THUDM/CogVideoX1.5-5B", "CogVideoX", "Larger pictures, twice as many a second.",
             (TEXT, VIDEO), {"transformer": 5.57, "text_encoder": T5_XXL, "vae": 0.22}, 3072,
-            size=(1360, 768), fps=16, seconds=5.0, max_frames=161, steps=50, guidance=6.0, draft_steps=20, deep=2,
+            size=(1360, 768), fps=16, seconds=5.0, max_frames=161, steps=50, guidance=6.0, draft_steps=20,
         ),
         Weights(
             "cogvideox1.5-5b-i2v", "THUDM/CogVideoX1.5-5B-I2V", "CogVideoX", "The same, from a picture.",
             (IMAGE,), {"transformer": 5.57, "text_encoder": T5_XXL, "vae": 0.22}, 3072,
-            size=(1360, 768), fps=16, seconds=5.0, max_frames=161, steps=50, guidance=6.0, draft_steps=20, deep=2,
+            size=(1360, 768), fps=16, seconds=5.0, max_frames=161, steps=50, guidance=6.0, draft_steps=20,
         ),
     ),
 )  # fmt: skip
@@ -174,7 +180,7 @@ COGVIDEOX = Family(
 MOCHI = Family(
     "mochi",
     ways={TEXT: Way("MochiPipeline")},
-    size_multiple=16, frame_stride=6, frame_offset=1, latent=(12, 6, 8), patch=2, layout="bcthw", text_tokens=256,
+    size_multiple=16, frame_stride=6, frame_offset=1, latent=(12, 6, 8), patch=(1, 2), layout="bcthw", text_tokens=256,
     caches=(FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT),
     weights=(
         Weights(
@@ -191,7 +197,7 @@ _LTX_13B: Mapping[str, Any] = {
 }  # fmt: skip
 _LTX_LEVELS = ("timesteps", (1000, 993, 987, 981, 975, 909, 725, 0.03))  # of its distilled ones, as published
 _LTX: Mapping[str, Any] = {
-    "size_multiple": 32, "frame_stride": 8, "frame_offset": 1, "latent": (128, 8, 32), "patch": 1, "layout": "packed",
+    "size_multiple": 32, "frame_stride": 8, "frame_offset": 1, "latent": (128, 8, 32), "patch": (1, 1), "layout": "packed",
     "fps": "frame_rate", "singles": True, "caches": (FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT),
 }  # fmt: skip
 LTX = Family(
@@ -276,7 +282,7 @@ _WAN_SAMPLERS = {"unipc": "UniPCMultistepScheduler", "euler": "FlowMatchEulerDis
 _WAN_CLIP: Mapping[str, float] = {"text_encoder": UMT5_XXL, "vae": 0.13, "image_encoder": 0.63}
 WAN = Family(
     "wan",
-    ways=_WAN_WAYS, size_multiple=16, latent=(16, 4, 8), patch=2, samplers=_WAN_SAMPLERS, **_WAN,
+    ways=_WAN_WAYS, size_multiple=16, latent=(16, 4, 8), patch=(1, 2), samplers=_WAN_SAMPLERS, **_WAN,
     caches=(FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT),
     weights=(
         Weights(
@@ -287,33 +293,33 @@ WAN = Family(
         Weights(
             "wan2.1-14b", "Wan-AI/Wan2.1-T2V-14B-Diffusers", "Apache-2.0", "Alibaba's large one, of early 2025.",
             (TEXT, VIDEO), {"transformer": 14.29, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
-            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=5.0, draft_steps=20, shift=5.0,
+            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=5.0, draft_steps=20, schedule=(SHIFT, (5.0,)),
         ),
         Weights(
             "wan2.1-i2v-480p", "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", "Apache-2.0", "From a picture, at 480p.",
             (IMAGE,), {"transformer": 16.4, **_WAN_CLIP}, 5120,
-            size=(832, 480), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=5.0, draft_steps=20, shift=3.0,
+            size=(832, 480), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=5.0, draft_steps=20, schedule=(SHIFT, (3.0,)),
         ),
         Weights(
             "wan2.1-i2v-720p", "Wan-AI/Wan2.1-I2V-14B-720P-Diffusers", "Apache-2.0", "From a picture, at 720p.",
             (IMAGE,), {"transformer": 16.4, **_WAN_CLIP}, 5120,
-            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=5.0, draft_steps=20, shift=5.0,
+            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=5.0, draft_steps=20, schedule=(SHIFT, (5.0,)),
         ),
         Weights(
             "wan2.1-flf2v", "Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers", "Apache-2.0", "From a first and a last picture.",
             (FIRST_LAST,), {"transformer": 16.4, **_WAN_CLIP}, 5120,
-            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=5.5, draft_steps=20, shift=16.0,
+            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=5.5, draft_steps=20, schedule=(SHIFT, (16.0,)),
         ),
         Weights(
             "wan2.2", "Wan-AI/Wan2.2-T2V-A14B-Diffusers", "Apache-2.0", "Two experts of 14 billion, one after the other.",
             (TEXT,), {"transformer": 14.29, "transformer_2": 14.29, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
-            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=40, guidance=4.0, draft_steps=16, shift=12.0,
+            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=40, guidance=4.0, draft_steps=16, schedule=(SHIFT, (12.0,)),
             options={"guidance_scale_2": (3.0, "how closely the second expert follows the prompt")},
         ),
         Weights(
             "wan2.2-i2v", "Wan-AI/Wan2.2-I2V-A14B-Diffusers", "Apache-2.0", "The same, from a picture, or a first and a last one.",
             (IMAGE, FIRST_LAST), {"transformer": 14.29, "transformer_2": 14.29, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
-            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=40, guidance=3.5, draft_steps=16, shift=5.0,
+            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=40, guidance=3.5, draft_steps=16, schedule=(SHIFT, (5.0,)),
             options={"guidance_scale_2": (3.5, "how closely the second expert follows the prompt")},
         ),
     ),
@@ -321,7 +327,7 @@ WAN = Family(
 WAN_5B = Family(
     "wan-5b",
     ways={TEXT: Way("WanPipeline"), IMAGE: Way("WanImageToVideoPipeline", "image")},
-    size_multiple=32, latent=(48, 4, 16), patch=2, samplers=_WAN_SAMPLERS, **_WAN,
+    size_multiple=32, latent=(48, 4, 16), patch=(1, 2), samplers=_WAN_SAMPLERS, **_WAN,
     caches=(FIRST_BLOCK, TAYLORSEER, MAGCACHE, CACHE_DIT),
     weights=(
         Weights(
@@ -341,18 +347,18 @@ WAN_VACE = Family(
         EXTEND: Way("WanVACEPipeline", "mask"),
         CONTROL: Way("WanVACEPipeline", "control"),
     },
-    size_multiple=16, latent=(16, 4, 8), patch=2, samplers=_WAN_SAMPLERS, **_WAN,
+    size_multiple=16, latent=(16, 4, 8), patch=(1, 2), samplers=_WAN_SAMPLERS, **_WAN,
     caches=(TAYLORSEER,),  # the control is added between blocks: by the others twice, or nothing is left out
     weights=(
         Weights(
             "wan2.1-vace-1.3b", "Wan-AI/Wan2.1-VACE-1.3B-diffusers", "Apache-2.0", "Fills in what is not given: any frames, or a control video.",
             (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND, CONTROL), {"transformer": 2.15, "text_encoder": UMT5_XXL, "vae": 0.13}, 1536,
-            size=(832, 480), fps=16, seconds=5.0, max_frames=81, steps=30, guidance=5.0, draft_steps=16, shift=16.0,
+            size=(832, 480), fps=16, seconds=5.0, max_frames=81, steps=30, guidance=5.0, draft_steps=16, schedule=(SHIFT, (16.0,)),
         ),
         Weights(
             "wan2.1-vace-14b", "Wan-AI/Wan2.1-VACE-14B-diffusers", "Apache-2.0", "The same, large.",
             (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND, CONTROL), {"transformer": 17.3, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
-            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=30, guidance=5.0, draft_steps=16, shift=16.0,
+            size=(1280, 720), fps=16, seconds=5.0, max_frames=81, steps=30, guidance=5.0, draft_steps=16, schedule=(SHIFT, (16.0,)),
         ),
     ),
 )  # fmt: skip
@@ -362,7 +368,7 @@ _HUNYUAN_LICENSE = "Tencent-Hunyuan-Community"
 HUNYUAN = Family(
     "hunyuan-video-1.5",
     ways={TEXT: Way("HunyuanVideo15Pipeline"), IMAGE: Way("HunyuanVideo15ImageToVideoPipeline", "image", sized=False)},
-    size_multiple=16, frame_stride=4, frame_offset=1, latent=(32, 4, 16), patch=1, layout="bcthw", text_tokens=1000,
+    size_multiple=16, frame_stride=4, frame_offset=1, latent=(32, 4, 16), patch=(1, 1), layout="bcthw", text_tokens=1000,
     guidance=None, loras=False, caches=(TAYLORSEER, CACHE_DIT),
     weights=(
         Weights(
@@ -411,10 +417,8 @@ LTX2 = Family(
         KEYFRAMES: Way("LTX2ConditionPipeline", "latent_conditions"),
         EXTEND: Way("LTX2ConditionPipeline", "latent_conditions"),
     },
-    size_multiple=32, frame_stride=8, frame_offset=1, latent=(128, 8, 32), patch=1, layout="packed", text_tokens=1024,
+    size_multiple=32, frame_stride=8, frame_offset=1, latent=(128, 8, 32), patch=(1, 1), layout="packed", text_tokens=1024,
     fps="frame_rate", extras_last=True, pieces=True, caches=(TAYLORSEER,),
-    # of 2.5: a model of language that writes prompts anew, another decoder, and what doubles latents
-    spare=("prompt_enhancer", "processor", "diffusion_decoder", "latent_upsampler", "temporal_latent_upsampler"),
     weights=(
         Weights(
             "ltx-2", "Lightricks/LTX-2", "LTX-2-Community", "Pictures with sound, in one pass.",
@@ -447,22 +451,22 @@ LTX2 = Family(
 SANA = Family(
     "sana-video",
     ways={TEXT: Way("SanaVideoPipeline"), IMAGE: Way("SanaImageToVideoPipeline", "image")},
-    size_multiple=32, frame_stride=4, frame_offset=1, latent=(16, 4, 8), patch=2, layout="bcthw", text_tokens=300,
+    size_multiple=32, frame_stride=4, frame_offset=1, latent=(16, 4, 8), patch=(1, 2), layout="bcthw", text_tokens=300,
     float32=("vae",), arguments={"use_resolution_binning": False},  # sizes are honoured, not led to the nearest one of a list
     weights=(
         Weights(
             "sana-video", "Efficient-Large-Model/SANA-Video_2B_480p_diffusers", "see-card",
             "NVIDIA's, small and quick: attention that grows with the length and not its square.",
             (TEXT, IMAGE), {"transformer": 2.06, "text_encoder": 2.61, "vae": 0.13}, 2240,
-            size=(832, 480), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=6.0, draft_steps=20, ending=" motion score: {motion_score}.",
-            options={"motion_score": (30, "how much moves")},
+            size=(832, 480), fps=16, seconds=5.0, max_frames=81, steps=50, guidance=6.0, draft_steps=20,
+            arguments={"prompt": "{words} motion score: {motion_score}."}, options={"motion_score": (30, "how much moves")},
         ),
     ),
 )  # fmt: skip
 
 _KANDINSKY: Mapping[str, Any] = {
     # its first four latents are made like those that follow, so there must be some: 21 frames at least
-    "frame_stride": 4, "frame_offset": 21, "latent": (16, 4, 8), "patch": 2, "layout": "bthwc", "text_tokens": 512,
+    "frame_stride": 4, "frame_offset": 21, "latent": (16, 4, 8), "patch": (1, 2), "layout": "bthwc", "text_tokens": 512,
 }  # fmt: skip
 _KANDINSKY_PARTS: Mapping[str, float] = {"text_encoder": QWEN_7B, "text_encoder_2": 0.12, "vae": 0.25}
 KANDINSKY = Family(
@@ -497,7 +501,7 @@ KANDINSKY_PRO = Family(
 
 # it draws 33 frames at a time, and gives 4n + 1 of all
 _HELIOS: Mapping[str, Any] = {
-    "frame_stride": 32, "frame_offset": 1, "latent": (16, 4, 8), "patch": 2, "layout": "bcthw", "text_tokens": 512,
+    "frame_stride": 32, "frame_offset": 1, "latent": (16, 4, 8), "patch": (1, 2), "layout": "bcthw", "text_tokens": 512,
     "float32": ("vae",), "samplers": {}, "pieces": True,
 }  # fmt: skip
 _HELIOS_PARTS: Mapping[str, float] = {"transformer": 14.3, "text_encoder": UMT5_XXL, "vae": 0.13}
@@ -541,11 +545,8 @@ HELIOS_PYRAMID = Family(
 )  # fmt: skip
 
 _SKYREELS: Mapping[str, Any] = {
-    "size_multiple": 16,
-    "latent": (16, 4, 8),
-    "patch": 2,
-    "samplers": {"unipc": "UniPCMultistepScheduler"},
-}
+    "size_multiple": 16, "latent": (16, 4, 8), "patch": (1, 2), "samplers": {"unipc": "UniPCMultistepScheduler"},
+}  # fmt: skip
 SKYREELS = Family(
     "skyreels-v2",
     ways={
@@ -557,12 +558,12 @@ SKYREELS = Family(
         Weights(
             "skyreels-v2", "Skywork/SkyReels-V2-T2V-14B-720P-Diffusers", "see-card", "Made for films: shots and camera in its words.",
             (TEXT,), {"transformer": 14.29, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
-            size=(1280, 720), fps=24, seconds=4.0, max_frames=121, steps=50, guidance=6.0, draft_steps=20, shift=8.0,
+            size=(1280, 720), fps=24, seconds=4.0, max_frames=121, steps=50, guidance=6.0, draft_steps=20, schedule=(SHIFT, (8.0,)),
         ),
         Weights(
             "skyreels-v2-i2v", "Skywork/SkyReels-V2-I2V-14B-720P-Diffusers", "see-card", "The same, from a picture.",
             (IMAGE,), {"transformer": 16.4, **_WAN_CLIP}, 5120,
-            size=(1280, 720), fps=24, seconds=4.0, max_frames=121, steps=50, guidance=5.0, draft_steps=20, shift=5.0,
+            size=(1280, 720), fps=24, seconds=4.0, max_frames=121, steps=50, guidance=5.0, draft_steps=20, schedule=(SHIFT, (5.0,)),
         ),
     ),
 )  # fmt: skip
@@ -580,15 +581,20 @@ SKYREELS_FORCING = Family(
         Weights(
             "skyreels-v2-df", "Skywork/SkyReels-V2-DF-14B-720P-Diffusers", "see-card", "Longer films: each piece goes on from the one before.",
             (TEXT, IMAGE, FIRST_LAST, EXTEND), {"transformer": 14.29, "text_encoder": UMT5_XXL, "vae": 0.13}, 5120,
-            size=(1280, 720), fps=24, seconds=4.0, max_frames=737, steps=30, guidance=6.0, draft_steps=15, shift=8.0,
+            size=(1280, 720), fps=24, seconds=4.0, max_frames=737, steps=30, guidance=6.0, draft_steps=15, schedule=(SHIFT, (8.0,)),
             arguments={"base_num_frames": 121},
         ),
     ),
 )  # fmt: skip
 
 FAMILIES = (
-    COGVIDEOX, MOCHI, LTX, LTX_CONDITION, WAN, WAN_5B, WAN_VACE, HUNYUAN, LTX2, SANA, KANDINSKY, KANDINSKY_PRO, HELIOS, HELIOS_PYRAMID, SKYREELS,
-    SKYREELS_FORCING,
+    COGVIDEOX, COGVIDEOX_15, MOCHI, LTX, LTX_CONDITION, WAN, WAN_5B, WAN_VACE, HUNYUAN, LTX2, SANA, KANDINSKY, KANDINSKY_PRO,
+    HELIOS, HELIOS_PYRAMID, SKYREELS, SKYREELS_FORCING,
 )  # fmt: skip
 # whose transformers diffusers can divide among several GPUs, as was seen: it says so of LTX-2 too, and divides no rope of its kind
 DIVIDED = frozenset({"ltx", "ltx-0.9.5", "wan", "wan-5b", "helios"})
+# parts of a family's pipelines that we never ask for anything, and that are neither fetched nor loaded: of LTX-2.5 a model of
+# language that writes prompts anew, another decoder, and what doubles latents
+SPARE: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"ltx-2": ("prompt_enhancer", "processor", "diffusion_decoder", "latent_upsampler", "temporal_latent_upsampler")}
+)

@@ -184,9 +184,11 @@ def _exactly(frames: Frames, count: int) -> Frames:
 
 def _in_whole_tokens(count: int, pipe: Any) -> int:
     """Return of how many frames, these or more, a video has whole tokens: in CogVideoX 1.5 one is of two latents in time."""
-    each, stride = getattr(pipe.transformer.config, "patch_size_t", None) or 1, pipe.vae_scale_factor_temporal
-    latents = (count - 1) // stride + 1
-    return (_up(latents, each) - 1) * stride + 1
+    each = getattr(getattr(getattr(pipe, "transformer", None), "config", None), "patch_size_t", None) or 1
+    if each == 1:
+        return count
+    stride = pipe.vae_scale_factor_temporal
+    return (_up((count - 1) // stride + 1, each) - 1) * stride + 1
 
 
 def _picture(clip: Clip) -> Image.Image:

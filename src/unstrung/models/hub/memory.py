@@ -22,7 +22,7 @@ from unstrung.errors import NotEnoughMemory
 from unstrung.models.device import bf16_is_fast, bf16_is_foreseen, may_have_gpu
 from unstrung.models.hub import upsample
 from unstrung.models.hub.caches import NONE
-from unstrung.models.hub.families import CACHE_DIT, FAMILIES, FIRST_BLOCK, MAGCACHE, Family, Weights
+from unstrung.models.hub.families import CACHE_DIT, DENOISERS, FAMILIES, FIRST_BLOCK, MAGCACHE, Family, Weights
 from unstrung.request import Request
 
 GB = 10**9
@@ -71,13 +71,15 @@ class Costs:
     share: float = 1.0  # of a step's work, where some are of smaller pictures
 
 
+_COGVIDEOX = Costs(state=30, area=45_000, frame=21, tile=360 * 240, joined=21)
 _LTX = Costs(state=70, area=100, frame=101, tile=512 * 512)
 _WAN = Costs(state=36, together=False, area=19_500, frame=13, joined=42)
 _HELIOS = Costs(state=96, together=False, area=19_500, frame=25, joined=42, piece=33, before=10, held=12)
 _HUNYUAN = Costs(state=75, together=False, area=2_000, frame=1_796)
 COSTS: Mapping[str, Costs] = MappingProxyType(
     {
-        "cogvideox": Costs(state=30, area=45_000, frame=21, tile=360 * 240, joined=21),
+        "cogvideox": _COGVIDEOX,
+        "cogvideox-1.5": _COGVIDEOX,
         "mochi": Costs(state=30, area=5_000, frame=1_830),  # not counted: as cogvideox, of which it has the blocks
         "ltx": _LTX,
         "ltx-0.9.5": _LTX,
@@ -204,13 +206,13 @@ def tokens(weights: Weights, family: Family, width: int, height: int, num_frames
     costs = COSTS.get(family.id, Costs())
     num_frames = min(num_frames, costs.piece or num_frames) + costs.before
     in_time = -(-(num_frames - 1) // frames) + 1  # the first frame is one by itself
-    side = pixels * family.patch
-    return -(-in_time // weights.deep) * -(-width // side) * -(-height // side) + family.text_tokens
+    side = pixels * family.patch[1]
+    return -(-in_time // family.patch[0]) * -(-width // side) * -(-height // side) + family.text_tokens
 
 
 def petaflops(weights: Weights, family: Family, width: int, height: int, num_frames: int) -> float:
     """Return an estimate of the sampling's work, in 10^15 operations: multiplications by weights, and attention."""
-    parameters = weights.billions["transformer"] * 1e9
+    parameters = next((n for part, n in weights.billions.items() if part in DENOISERS), max(weights.billions.values())) * 1e9
     layers = parameters / (14 * weights.width**2)
     costs = COSTS.get(family.id, Costs())
     times = (2 if weights.guidance > 1 else 1) * math.ceil(num_frames / (costs.piece or num_frames)) * costs.share
@@ -227,7 +229,7 @@ def _needs(weights: Weights, family: Family, width: int, height: int, num_frames
     more = bytes_ // 2  # the costs were counted in bfloat16, those of what is always float32 in that
     sizes = {part: int(n * 1e9) * (4 if part in family.float32 else bytes_) for part, n in weights.billions.items()}
     sizes |= {part: file.size for part, file in weights.singles.items() if file.size}
-    large = tuple(size for part, size in sizes.items() if part.startswith("transformer"))
+    large = tuple(size for part, size in sizes.items() if part in DENOISERS)
     texts = tuple(size for part, size in sizes.items() if "encoder" in part)
     area = width * height
     batch = 2 if weights.guidance > 1 and costs.together else 1
@@ -411,9 +413,9 @@ def apply(pipe: Any, plan: Plan, device: str, folder: Path | None = None, ahead:
     """
     import torch
 
-    if plan.tiled and hasattr(pipe.vae, "enable_tiling"):
+    if plan.tiled and hasattr(pipe.vae, "use_tiling"):
         pipe.vae.enable_tiling()
-    if hasattr(pipe.vae, "enable_slicing"):
+    if hasattr(pipe.vae, "use_slicing"):  # each VAE has the method, and some raise there
         pipe.vae.enable_slicing()
     parts = {name: part for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)}
     if plan.name == "model-offload":
@@ -427,7 +429,7 @@ def _place(name: str, part: Any, plan: Plan, device: Any, folder: Path | None, a
     """Put a part of a pipeline where the plan wants it: transformers by blocks, what reads prompts by leaves, the rest whole."""
     from diffusers.hooks.group_offloading import apply_group_offloading
 
-    transformer, encoder = name.startswith("transformer"), "encoder" in name
+    transformer, encoder = name in DENOISERS, "encoder" in name
     if plan.name == "fp8" and transformer:
         import torch
 

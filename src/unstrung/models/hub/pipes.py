@@ -18,7 +18,7 @@ from unstrung.errors import MissingWeights, NotEnoughMemory
 from unstrung.events import Emit
 from unstrung.models.device import bf16_is_fast
 from unstrung.models.hub import INDEX, caches, lora, memory, parts_of, upsample
-from unstrung.models.hub.families import Family, Single, Weights
+from unstrung.models.hub.families import SPARE, Family, Single, Weights
 from unstrung.models.hub.fetch import billions, head
 from unstrung.models.hub.lora import File, Loras
 from unstrung.models.hub.memory import Machine, Plan
@@ -30,7 +30,7 @@ class Pipes:
 
     def __init__(self, card: ModelCard, family: Family, weights: Weights, folder: Path, device: str) -> None:
         self._card, self._family, self.folder, self.device = card, family, folder, device
-        here = {part: n for part, n in counted(folder).items() if part not in family.spare}
+        here = {part: n for part, n in counted(folder).items() if part not in SPARE.get(family.id, ())}
         singles = {part: weights.billions[part] for part in weights.singles}
         self._weights = replace(weights, billions={**here, **singles}) if here else weights
         self._pipes: dict[str, Any] = {}
@@ -215,7 +215,7 @@ class Pipes:
         try:
             # by its own class: `DiffusionPipeline` leaves out no part that a pipeline can be without
             made_by = getattr(diffusers, json.loads((self.folder / INDEX).read_text())["_class_name"])
-            absent = {*self._weights.singles, *self._family.spare} & set(_fields(made_by))
+            absent = {*self._weights.singles, *SPARE.get(self._family.id, ())} & set(_fields(made_by))
             pipe = made_by.from_pretrained(
                 self.folder, dtype=kinds, use_safetensors=True, local_files_only=True, variant=self._variant(),
                 **dict.fromkeys(absent),

@@ -12,6 +12,7 @@ from torch import Tensor
 from unstrung.media.clip import Frames
 from unstrung.models.hub.families import Family
 
+UNKNOWN = "unknown"  # how latents lie
 SAMPLES, SIDE = 12, 8  # pictures that a VAE's colours are learned from, and how many latents a side they make
 
 
@@ -27,7 +28,7 @@ class Colours:
 
     def learn(self, pipe: Any) -> None:
         """Learn the map, if it is not known yet."""
-        if self._map is None:
+        if self._map is None and self._family.layout != UNKNOWN:
             self._map = self._learned(pipe).numpy()
             pipe.maybe_free_model_hooks()
 
@@ -82,7 +83,7 @@ def unpacked(latents: Tensor, family: Family, frames: int, height: int, width: i
             return None
         tokens = latents[0, : t * h * w] if family.extras_last else latents[0, -t * h * w :]
         return tokens.reshape(t, h, w, channels).permute(3, 0, 1, 2)
-    if latents.ndim != 5:
+    if latents.ndim != 5 or family.layout == UNKNOWN:
         return None
     states = latents[0].permute(*(family.layout.index(axis) - 1 for axis in "cthw"))
     return states[:channels]  # some carry what is given beside them

@@ -38,7 +38,7 @@ SIGNATURES = (
             (r"head_head", r"head.head"),
         ),
     ),
-    Signature("cogvideox", ("cogvideox",), has=_ATTENTION, lacks=rf"_attn2_|{_WITH_TEXT}|audio"),
+    Signature("cogvideox", ("cogvideox", "cogvideox-1.5"), has=_ATTENTION, lacks=rf"_attn2_|{_WITH_TEXT}|audio"),
     Signature("ltx", ("ltx", "ltx-0.9.5"), has=rf"{_ATTENTION}|^transformer_blocks_\d+_attn2_", lacks=rf"{_WITH_TEXT}|audio"),
     Signature("ltx-2", (), has=r"^transformer_blocks_\d+_audio_"),
     Signature("mochi", ("mochi",), has=rf"{_ATTENTION}|^blocks_\d+_attn_(qkv|proj)_[xy]$", lacks=r"_attn2_|audio"),
