@@ -63,8 +63,10 @@ def measure(model: str, folder: Path, rounds: int, at_least: float, steps: int, 
     pipe = pipes.get(family.ways["text-to-video"].pipeline)
     pipe.set_progress_bar_config(disable=True)
 
+    arguments = adapter.arguments(pipe, replace(run, seed=1))  # whoever calls it by hand has them
+
     def bare() -> None:
-        pipe(**adapter.arguments(pipe, replace(run, seed=1)))
+        pipe(**{**arguments, "generator": torch.Generator().manual_seed(1)})
 
     def ours() -> None:
         adapter.generate(run, lambda event: None, {})

@@ -23,12 +23,19 @@ torch = pytest.importorskip("torch")
 
 import tiny  # noqa: E402
 from unstrung import engine  # noqa: E402
-from unstrung.errors import Canceled, InvalidRequest, MissingWeights, NotEnoughMemory, UnknownModel  # noqa: E402
+from unstrung.errors import (  # noqa: E402
+    Canceled,
+    InvalidRequest,
+    MissingWeights,
+    NotEnoughMemory,
+    UnknownModel,
+    UnstrungError,
+)
 from unstrung.events import Event, Note, Preview, Progress  # noqa: E402
 from unstrung.media.clip import Clip  # noqa: E402
 from unstrung.media.codec import read_clip, read_recipe, write_clip  # noqa: E402
 from unstrung.models.device import bf16_is_fast  # noqa: E402
-from unstrung.models.hub import _KNOWN, CARDS  # noqa: E402
+from unstrung.models.hub import _KNOWN, CARDS, others  # noqa: E402
 from unstrung.models.hub.caches import transformers  # noqa: E402
 from unstrung.models.hub.families import CONTROL, EXTEND, FAMILIES, FIRST_LAST, IMAGE, KEYFRAMES, TEXT, VIDEO  # noqa: E402
 from unstrung.request import Condition, Request  # noqa: E402
@@ -179,6 +186,32 @@ def test_frames_are_those_of_the_pipeline_called_by_hand(model: str, hub: Path) 
     assert np.array_equal(clip.frames, (out.frames[0] * 255).round().astype(np.uint8))
 
 
+FROM_PICTURES: dict[str, dict[str, Any]] = {
+    "cogvideox1.5-5b-i2v": {}, "ltx-video": {"frame_rate": 24}, "wan2.1-i2v-720p": {"shift": 5.0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model", FROM_PICTURES)
+def test_frames_from_a_picture_are_those_of_the_pipeline_called_by_hand(model: str, hub: Path, pictures: dict[str, str]) -> None:
+    request, more = asked(model, IMAGE, pictures, guidance_scale=4.0), dict(FROM_PICTURES[model])
+    clip, recipe = engine.generate(request)
+    family, weights = _KNOWN[model]
+    folder = next((hub / "hub" / f"models--{weights.repo_id.replace('/', '--')}" / "snapshots").iterdir())
+    kinds = {"default": torch.bfloat16 if bf16_is_fast("cpu") else torch.float32, **dict.fromkeys(family.float32, torch.float32)}
+    pipe = getattr(diffusers, family.ways[IMAGE].pipeline).from_pretrained(folder, dtype=kinds)
+    assert recipe.model.get("shift") == more.get("shift")
+    if shift := more.pop("shift", None):
+        pipe.scheduler = diffusers.UniPCMultistepScheduler.from_config(pipe.scheduler.config, flow_shift=shift)
+    with Image.open(pictures["one"]) as opened:
+        picture = Clip(np.asarray(opened.convert("RGB"))[None], 24).cover(request.width, request.height)
+    out = pipe(
+        image=Image.fromarray(picture.frames[0]), prompt=WORDS, width=request.width, height=request.height, guidance_scale=4.0,
+        num_frames=request.num_frames, num_inference_steps=3, generator=torch.Generator("cpu").manual_seed(7), output_type="np",
+        **more,
+    )  # fmt: skip
+    assert np.array_equal(clip.frames, (out.frames[0] * 255).round().astype(np.uint8))
+
+
 def test_a_model_that_has_words_of_its_own_against_what_is_bad_uses_them(hub: Path) -> None:
     """Kandinsky's pipeline has a negative prompt, where none is said."""
     opened: Any = engine.open_model("kandinsky-5-lite")
@@ -279,12 +312,47 @@ def test_a_folder_is_a_model_matched_by_its_pipelines_class(hub: Path, tmp_path:
     assert named.model == "hf:Wan-AI/Wan2.1-T2V-1.3B-Diffusers" and named.guidance_scale == 5.0
 
 
+def test_a_folder_is_run_as_the_row_that_it_is_like(hub: Path, tmp_path: Path) -> None:
+    """Several rows have one class: what changes how it is run is read from the folder; a row's own repository has all of it."""
+    found = {model: others.read("mine", tiny.save(model, tmp_path)) for model in (
+        "cogvideox-2b", "cogvideox-5b-i2v", "cogvideox1.5-5b-i2v", "wan2.1-1.3b", "wan2.2", "wan2.2-5b", "kandinsky-5-pro-i2v",
+        "kandinsky-5-lite-i2v", "ltx-2",
+    )}  # fmt: skip
+    assert {model: family.id for model, (family, _) in found.items()} == {model: _KNOWN[model][0].id for model in found}
+    assert {model for model, (_, weights) in found.items() if weights.fixed} == {"cogvideox-5b-i2v"}
+    assert {model for model, (_, weights) in found.items() if "transformer_2" in weights.billions} == {"wan2.2"}
+    assert all(sum(weights.billions.values()) < 0.01 for _, weights in found.values()), "plans count what is there"
+    named = engine.check(Request(WORDS, model="hf:Lightricks/LTX-2.5-Diffusers")).target
+    assert (named.num_inference_steps, named.guidance_scale) == (8, 1.0)
+
+
+def test_a_folder_that_can_not_be_run_says_why(tmp_path: Path) -> None:
+    folder = tiny.save("wan2.1-1.3b", tmp_path)
+    request = Request(WORDS, model=str(folder))
+    weights = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:100])
+    with pytest.raises(MissingWeights, match=r"can't be read: .* is no safetensors file"):
+        engine.check(request)
+    weights.rename(weights.with_suffix(".bin"))
+    with pytest.raises(MissingWeights, match="weights only as a pickle, which can run anything"):
+        engine.check(request)
+    weights.with_suffix(".bin").unlink()
+    (folder / "vae" / "config.json").write_text("{")
+    with pytest.raises(MissingWeights, match=r"vae/config\.json can't be read"):
+        engine.check(request)
+    for file in folder.rglob("*.safetensors"):
+        file.unlink()
+    with pytest.raises(MissingWeights, match="has no weights"):
+        engine.check(request)
+
+
 @pytest.mark.parametrize("model", tiny.OTHERS)
 def test_a_pipeline_that_has_no_row_is_a_model_too(model: str, pictures: dict[str, str], tmp_path: Path) -> None:
     """Whatever draws videos in diffusers: from words, or from a picture, by a transformer or by what came before those."""
     folder = tiny.save(model, tmp_path)
     given = (Condition(pictures["one"]),) if model == "svd" else ()
-    request = Request(WORDS, model=str(folder), width=100, height=64, seconds=0.75, fps=12, num_inference_steps=2, seed=7)
+    request = Request(WORDS, model=str(folder), width=100, height=64, seconds=0.75, fps=12, num_inference_steps=4, seed=7)
     request = replace(request, conditions=given, guidance_scale=4.0)
     opened: Any = engine.open_model(str(folder))
     events: list[Event] = []
@@ -292,7 +360,11 @@ def test_a_pipeline_that_has_no_row_is_a_model_too(model: str, pictures: dict[st
     assert (clip.width, clip.height, clip.num_frames, clip.fps) == (100, 64, 9, 12)
     assert clip.sha256() == engine.generate(request, model=opened)[0].sha256()
     assert clip.sha256() != engine.generate(replace(request, seed=8), model=opened)[0].sha256()
-    assert [event.done for event in events if isinstance(event, Progress) and event.stage == "sample"] == [0, 1, 2]
+    assert [event.done for event in events if isinstance(event, Progress) and event.stage == "sample"] == [0, 1, 2, 3, 4]
+    ignored = [event.text for event in events if isinstance(event, Note)]
+    assert ignored == (
+        ["StableVideoDiffusionPipeline takes no prompt, guidance_scale: that changes nothing."] if model == "svd" else []
+    )
     assert recipe.model["files"] and not [event for event in events if isinstance(event, Preview)]
     if model == "svd":
         with pytest.raises(InvalidRequest, match="does no text-to-video; it does: image-to-video"):
@@ -301,14 +373,14 @@ def test_a_pipeline_that_has_no_row_is_a_model_too(model: str, pictures: dict[st
     kind = torch.bfloat16 if bf16_is_fast("cpu") else torch.float32
     pipe = diffusers.DiffusionPipeline.from_pretrained(folder, dtype=kind)
     out = pipe(
-        prompt=WORDS, width=112, height=64, num_frames=9, num_inference_steps=2, guidance_scale=4.0, output_type="np",
+        prompt=WORDS, width=112, height=64, num_frames=9, num_inference_steps=4, guidance_scale=4.0, output_type="np",
         generator=torch.Generator("cpu").manual_seed(7),
     )  # fmt: skip
     by_hand = Clip((out.frames[0] * 255).round().astype(np.uint8), 12).cover(100, 64)
     # where a VAE is one of pictures, they are decoded one by one, and by hand all at once: in another order of sums
     assert np.abs(clip.frames.astype(int) - by_hand.frames).max() <= (tiny.NEAR if model == "animatediff" else 0)
     if model == "animatediff":
-        with pytest.raises(InvalidRequest, match="AnimateDiffPipeline does not do that: "):
+        with pytest.raises(UnstrungError, match="AnimateDiffPipeline does not do that: "):
             engine.generate(replace(request, seconds=3.0), model=opened)
         index = folder / "model_index.json"
         index.write_text(index.read_text().replace("AnimateDiffPipeline", "AnimateDiffVideoToVideoPipeline"))
@@ -466,6 +538,13 @@ def test_memory_that_ends_while_sampling_is_met_by_a_smaller_plan_once(hub: Path
     opened._pipes.plan = replace(opened._pipes.plan, name="disk")  # type: ignore[attr-defined]
     opened._pipes.get("WanPipeline").transformer.register_forward_pre_hook(out_of_memory)  # type: ignore[attr-defined]
     with pytest.raises(NotEnoughMemory, match="under the plan 'disk', and there is no smaller one"):
+        engine.generate(asked("wan2.1-1.3b"), model=opened)
+
+
+def test_memory_that_ends_twice_is_said_in_words(hub: Path) -> None:
+    opened: Any = engine.open_model("wan2.1-1.3b")
+    opened._pipes.loaded = lambda pipe: pipe.transformer.register_forward_pre_hook(out_of_memory)
+    with pytest.raises(NotEnoughMemory, match=r"under the plan 'resident', and then under '[\w-]+': ask for fewer"):
         engine.generate(asked("wan2.1-1.3b"), model=opened)
 
 

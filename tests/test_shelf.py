@@ -582,7 +582,10 @@ def test_of_a_repository_with_more_than_a_model_the_model_is_fetched(machine: Ma
     cut = {f"transformer/diffusion_pytorch_model-0000{n}-of-00002.safetensors": data for n, data in ((1, one), (2, other))}
     wanted = {
         "model_index.json": json.dumps(
-            {"_class_name": "LTX2Pipeline", **{part: ["diffusers", "Part"] for part in ("transformer", "vae", "prompt_enhancer")}}
+            {
+                "_class_name": "LTX2Pipeline", "safety_checker": [None, None],
+                **{part: ["diffusers", "Part"] for part in ("transformer", "vae", "prompt_enhancer")},
+            }
         ).encode(),
         "transformer/config.json": b"{}", **cut, "vae/config.json": b"{}", "vae/diffusion_pytorch_model.safetensors": weights(13, 500),
         "transformer/diffusion_pytorch_model.safetensors.index.json": json.dumps(
@@ -590,11 +593,13 @@ def test_of_a_repository_with_more_than_a_model_the_model_is_fetched(machine: Ma
         ).encode(),
         "prompt_enhancer/config.json": b"{}",
     }  # fmt: skip
+    assert b"safety_checker" in wanted["model_index.json"], "a place that is left empty"
     beside = {
         "transformer/diffusion_pytorch_model.safetensors": one + other, "transformer_full/config.json": b"{}",
         "transformer_full/diffusion_pytorch_model.safetensors": weights(14), "prompt_enhancer/model.safetensors": weights(15),
         "transformer/diffusion_pytorch_model-00001-of-00001.safetensors": one, "a-lora.safetensors": weights(16),
-        "diffusion_decoder/model.safetensors": weights(17),
+        "diffusion_decoder/model.safetensors": weights(17), "safety_checker/config.json": b"{}",
+        "safety_checker/pytorch_model.bin": b"\x80\x04 a pickle",
     }  # fmt: skip
     hub.repos["Lightricks/LTX-2.5-Diffusers"] = {COMMIT: {**beside, **wanted}}
     folder = Path(machine.run("pull", "ltx-2.5", "--yes").stdout.strip())

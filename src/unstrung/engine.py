@@ -182,7 +182,7 @@ def _recipe(request: Request, resolved: Resolved, card: ModelCard, about: Mappin
         model={
             "id": card.id, "revision": about.get("revision"), "sha256": about.get("sha256"),
             "license": about.get("license", card.license), "credits": about.get("credits"),
-            **{name: about[name] for name in ("files", "loras", "cache", "upsampler") if about.get(name)},
+            **{name: about[name] for name in ("files", "loras", "cache", "upsampler", "shift") if about.get(name)},
         },
         seed=resolved.target.seed,
         output={

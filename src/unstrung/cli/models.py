@@ -110,8 +110,8 @@ def _pulled(model: str, yes: bool, revision: str, quiet: bool) -> dict[str, Any]
         _ask(card, yes)
     with Talk(quiet=quiet) as talk:
         try:
-            left = {"without": without(model), "spare": spare(model)}
-            folder = shelf.pull(card, talk.emit, revision=revision, variant=variant, **left)
+            elsewhere, unused = without(model), spare(model)
+            folder = shelf.pull(card, talk.emit, revision=revision, variant=variant, without=elsewhere, spare=unused)
         except KeyboardInterrupt:
             say(f"stopped; what came is kept. Go on with: unstrung models pull {card.id}")
             raise typer.Exit(130) from None

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +107,9 @@ def find(name: str) -> ModelCard | None:
             name = str(folder.resolve())  # a worker, and who makes the film again, may stand elsewhere
     else:
         return None
-    return card_of(*_read(name, folder))
+    from unstrung.models.hub import others
+
+    return card_of(*others.read(name, folder))
 
 
 def check(card: ModelCard) -> None:
@@ -173,7 +176,7 @@ def load(card: ModelCard, device: str | None = None) -> HubModel:
 
 def _about(card: ModelCard, weights: Weights, folder: Path) -> dict[str, Any]:
     """Return the revision of the weights in a folder, the digests of all files that they come from, and one of these."""
-    parts = parts_of(folder) - set(weights.singles)
+    parts = parts_of(folder) - {*weights.singles, *SPARE.get(card.family, ())}
     files = {path.relative_to(folder).as_posix(): path for part in parts for path in (folder / part).rglob("*.safetensors")}
     files |= {f"{part}/{Path(file.path).name}": Path(file.path) for part, file in weights.singles.items()}
     digests = {name: digest(path) for name, path in files.items()}
@@ -185,6 +188,14 @@ def parts_of(folder: Path) -> set[str]:
     if not (folder / INDEX).is_file():
         return set()
     return {name for name in json.loads((folder / INDEX).read_text()) if not name.startswith("_")}
+
+
+def counted(folder: Path) -> Mapping[str, float]:
+    """Return how many billions of weights each part of a pipeline has, from the heads of its files."""
+    found: dict[str, float] = {}
+    for path in sorted(path for part in parts_of(folder) for path in (folder / part).glob("*.safetensors")):
+        found[path.parent.name] = found.get(path.parent.name, 0.0) + fetch.billions(fetch.head(path))
+    return found
 
 
 def digest(path: Path) -> str:
@@ -230,7 +241,9 @@ def _row(card: ModelCard) -> tuple[Family, Weights]:
     if _base(card.id) != card.id:
         return _singles(card.id)
     assert card.repo_id
-    return _read(card.id, Path(card.repo_id))
+    from unstrung.models.hub import others
+
+    return others.read(card.id, Path(card.repo_id))
 
 
 def _singles(name: str) -> tuple[Family, Weights]:
@@ -277,33 +290,6 @@ def _sizes(file: Path) -> tuple[int | None, float]:
         words = f"{file} holds weights in eight bits with scales ({scaled}), which diffusers does not read"
         raise MissingWeights(f"{words}: take one in bf16, or a GGUF.")
     return None, billions
-
-
-def _read(name: str, folder: Path) -> tuple[Family, Weights]:
-    """Return the family whose pipeline is in a folder, and weights that are as its first ones but for their name and place."""
-    from dataclasses import replace
-
-    index = folder / INDEX
-    try:
-        made_by = str(json.loads(index.read_text())["_class_name"])
-    except (OSError, ValueError, KeyError):
-        raise UnknownModel(f"'{name}' is no model: there is no {index} that names a pipeline of diffusers.") from None
-    for family in FAMILIES:
-        if tasks := tuple(task for task, way in family.ways.items() if way.pipeline == made_by):
-            like = next((one for one in family.weights if set(tasks) & set(one.tasks)), family.weights[0])
-            summary = f"A {made_by} of your own."
-            return family, replace(
-                like, id=name, repo_id=str(folder), summary=summary, license="see-card", arguments=NOTHING, options=NOTHING,
-                schedule=None,
-            )  # fmt: skip
-    from unstrung.models.hub import others
-
-    if found := others.family_of(made_by, name, folder):
-        return found
-    known = ", ".join(sorted({way.pipeline for family in FAMILIES for way in family.ways.values()}))
-    raise UnknownModel(
-        f"'{name}' is a {made_by}, which is no pipeline of diffusers that draws videos. These are best known: {known}."
-    )
 
 
 def _folder(card: ModelCard) -> Path | None:

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from unstrung.card import ModelCard
-from unstrung.errors import Canceled, GivenBack, InvalidRequest, NotEnoughMemory
+from unstrung.errors import Canceled, GivenBack, InvalidRequest, NotEnoughMemory, UnstrungError
 from unstrung.events import Emit, Note, Preview, Progress
 from unstrung.media.clip import Clip, Frames
 from unstrung.models.device import why_not_compiled
 from unstrung.models.hub import caches, lora, parallel, preview, upsample
-from unstrung.models.hub.families import DRAFT_SHIFT, DRAFTS, SHIFT, Family, Way, Weights
+from unstrung.models.hub.families import DRAFT_SHIFT, DRAFT_STEPS, DRAFTS, SHIFT, Family, Way, Weights
 from unstrung.models.hub.given import GO_ON, RULES, joined
 from unstrung.models.hub.kept import Kept
 from unstrung.models.hub.parallel import Team
@@ -42,6 +42,7 @@ class HubModel:
         self._software = {name: version(name) for name in SOFTWARE}  # 18 ms, once
         self._guessed: Mapping[str, Any] = {}  # what a recipe says of steps that were not computed
         self._upsampler: upsample.Found | None = None  # of the request at work
+        self._shifted: float | None = None  # the levels of its noise
         self._team: Team | None = None  # the processes that make films with several GPUs
 
     def generate(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
@@ -67,7 +68,15 @@ class HubModel:
             raise NotEnoughMemory(f"Memory ran out under the plan '{plan.name}', and there is no smaller one: ask for less.")
         words = f"Memory ran out under the plan '{plan.name}': it goes on under '{smaller.name}'."
         emit(Note("smaller_plan", words, {"from": plan.to_dict(), "to": smaller.to_dict()}))
-        return self._run(request, emit, given)
+        try:
+            return self._run(request, emit, given)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            words = (
+                f"Memory ran out under the plan '{plan.name}', and then under '{smaller.name}': ask for fewer pixels or seconds."
+            )
+            raise NotEnoughMemory(words) from None
 
     def _together(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
         """Make the clip with several processes, which stay for the next one."""
@@ -88,7 +97,7 @@ class HubModel:
 
     def _run(self, request: Request, emit: Emit, given: Mapping[str, Clip]) -> Clip:
         assert request.fps and request.width and request.height
-        way = self._way(request)
+        way, self._shifted = self._way(request), self._shift(request)
         loras = [lora.find(one) for one in request.loras]  # what is not here is said before anything is loaded
         emit(Progress("load", 0, 1))
         with _nothing_collected():
@@ -102,7 +111,8 @@ class HubModel:
         self._check_length(pipe, request)
         passes = self._passes(pipe, request, given)
         self._colours.learn(pipe)  # before the first step: in the middle, the VAE would take the transformer's place
-        kept = Kept(request, given, self._weighed())
+        self._tell_what_is_ignored(pipe, request, emit)
+        kept = Kept(request, given, self._weighed(request))
         tensors = kept.load()
         keeps = kept if tensors is None and not self._family.pieces else None
         report = _Report(self._pipes, pipe, self._family, self._colours, request, emit, keeps)
@@ -113,6 +123,8 @@ class HubModel:
                 frames = report.decoded(tensors)
             else:
                 out = self._sampled(pipe, passes, report, kept)
+                if not hasattr(out, "frames"):
+                    raise UnstrungError("model_failed", "model", f"{type(pipe).__name__} has drawn no frames.")
                 frames, sound = _bytes(out.frames[0]), getattr(out, "audio", None)
                 if kept.guessed.get("measured"):
                     emit(Note("measured", "This film was made in full, and measured: the next ones like it take fewer steps."))
@@ -126,9 +138,9 @@ class HubModel:
         if way.takes in GO_ON:
             frames = joined(given[request.conditions[0].source], frames, passes[-1].arguments)
         frames = frames[: request.num_frames]
-        if len(frames) < (request.num_frames or 0):
-            words = f"num_frames is {request.num_frames}; {type(pipe).__name__} has drawn {len(frames)}: ask for no more."
-            raise InvalidRequest("num_frames", words)
+        if (lacking := (request.num_frames or 0) - len(frames)) > 0:
+            emit(Note("short", f"{type(pipe).__name__} has drawn {len(frames)} frames: the last one stays for {lacking} more."))
+            frames = np.concatenate([frames, np.repeat(frames[-1:], lacking, 0)])
         if way.takes == "first_last":  # both as they were given: where one frame too many is drawn, one in the middle goes
             count = max(condition.frame_index for condition in request.conditions) + 1
             frames = frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
@@ -156,7 +168,7 @@ class HubModel:
         first, *again = passes
         self._check_cache(first.request)  # the plan may be a smaller one now
         self._pipes.compile(first.request.options["compile"])
-        with caches.cached(pipe, first.request, self._weighed()) as kept.guessed:
+        with caches.cached(pipe, first.request, self._weighed(first.request)) as kept.guessed:
             out = self._called(pipe, first, report)
         for one in again:
             assert self._upsampler
@@ -171,11 +183,19 @@ class HubModel:
             torch.manual_seed(one.request.seed)  # for pipelines that draw some noise past the generator
             try:
                 return pipe(**one.arguments, **told)
-            except (ValueError, RuntimeError) as error:
-                if self._family.weights or _is_out_of_memory(error):
+            except Exception as error:
+                if self._family.weights or isinstance(error, UnstrungError) or _is_out_of_memory(error):
                     raise
-                words = str(error).strip().partition("\n")[0]  # nobody here knows what this pipeline allows
-                raise InvalidRequest("model", f"{type(pipe).__name__} does not do that: {words}") from None
+                words = str(error).strip().partition("\n")[0] or type(error).__name__  # nobody here knows what it allows
+                raise UnstrungError("model_failed", "model", f"{type(pipe).__name__} does not do that: {words}") from error
+
+    def _tell_what_is_ignored(self, pipe: Any, request: Request, emit: Emit) -> None:
+        """Say what a pipeline that no row is of does not take, though it is asked for."""
+        taken = inspect.signature(pipe.__call__).parameters
+        said = ("prompt", "negative_prompt", "guidance_scale", "num_inference_steps")
+        ignored = [name for name in said if name not in taken and getattr(request, name)]
+        if ignored and not self._family.weights:
+            emit(Note("ignored", f"{type(pipe).__name__} takes no {', '.join(ignored)}: that changes nothing."))
 
     def arguments(self, pipe: Any, request: Request) -> dict[str, Any]:
         """Return what a pipeline is called with, beside what is given and what tells of its progress."""
@@ -183,16 +203,15 @@ class HubModel:
         assert request.seed is not None and request.num_inference_steps
         pipe.scheduler = self._pipes.scheduler(request.sampler, self._shift(request))
         arguments: dict[str, Any] = {
-            "prompt": request.prompt, "width": request.width, "height": request.height,
+            "width": request.width, "height": request.height,
             "num_frames": request.num_frames, "frames": request.num_frames, "video_length": request.num_frames,
             "num_inference_steps": request.num_inference_steps, "max_sequence_length": family.text_tokens,
             "pyramid_num_inference_steps_list": _shares(request.num_inference_steps, way.sizes),
             "generator": torch.Generator(self._pipes.device if way.there else "cpu").manual_seed(request.seed),
             "output_type": "np",
             **family.arguments, **weights.arguments, **{name: request.options[name] for name in weights.options},
+            "prompt": self._prompt(request),
         }  # fmt: skip
-        if "prompt" in weights.arguments:
-            arguments["prompt"] = weights.arguments["prompt"].format(words=request.prompt, **request.options)
         name, levels = weights.schedule or ("", ())
         if name and name != SHIFT and request.num_inference_steps == weights.steps:
             arguments[name] = list(levels)
@@ -233,14 +252,21 @@ class HubModel:
 
     def _shift(self, request: Request) -> float | None:
         """Return the shift of the levels of noise, where it is not to be what the weights' own scheduler says."""
-        if any(lora.source in loras for loras in DRAFTS.values() for lora in request.loras):
+        few = {source.partition("#")[0] for loras in DRAFTS.values() for source in loras}
+        if request.num_inference_steps == DRAFT_STEPS and few & {lora.source.partition("#")[0] for lora in request.loras}:
             return DRAFT_SHIFT
         name, levels = self._weights.schedule or ("", ())
         return self._way(request).shift or (levels[0] if name == SHIFT else None)
 
-    def _weighed(self) -> dict[str, Any]:
-        """Return what the sampling depends on beside the request: all weights, and whose code it is."""
+    def _prompt(self, request: Request) -> str:
+        """Return what the pipeline is to read, where a row has words of its own too."""
+        words = self._weights.arguments.get("prompt", "{words}")
+        return str(words.format(words=request.prompt, **request.options))
+
+    def _weighed(self, request: Request) -> dict[str, Any]:
+        """Return what the sampling depends on beside the request: all weights, the levels of noise, and whose code it is."""
         more = {"upsampler": self._upsampler.about["sha256"]} if self._upsampler else {}
+        more |= {} if (shift := self._shift(request)) is None else {"shift": shift}
         return {"sha256": self._about["sha256"], "loras": self._pipes.loras(), "software": self._software, **more}
 
     def _check_length(self, pipe: Any, request: Request) -> None:
@@ -248,7 +274,7 @@ class HubModel:
         if getattr(pipe, "tokenizer", None) is None:
             return  # it reads nothing
         for name in ("prompt", "negative_prompt"):
-            words = (getattr(request, name) or "").split()
+            words = (self._prompt(request) if name == "prompt" else request.negative_prompt or "").split()
             if len(_tokens(pipe, words)) <= most:
                 continue
             fits = bisect_right(range(len(words)), most, key=lambda n: len(_tokens(pipe, words[:n]))) - 1
@@ -264,6 +290,8 @@ class HubModel:
         placed["dtype"] = str(self._pipes.kind).removeprefix("torch.")
         if self._upsampler:
             placed["upsampler"] = self._upsampler.about
+        if self._shifted is not None:
+            placed["shift"] = self._shifted
         return {**self._about, **placed, "cache": self._guessed, "loras": self._pipes.loras(), "software": self._software}
 
     def close(self) -> None:
@@ -348,6 +376,7 @@ class _Report:
         self._pipes, self._pipe, self._family, self._colours = pipes, pipe, family, colours
         self._request, self._emit, self._kept = request, emit, kept
         self._total, self._done, self._steps, self._begun = 0, 0, 0, False
+        self._barless = False  # whether the pipeline asks for no bar
         self._passed, self._later = 0, 0  # steps of the passes before and after the one at work
         self._before: Tensor | None = None
         self._known: tuple[Tensor, list[float], list[tuple[float, float]]] | None = None  # of the timesteps that they are of
@@ -371,6 +400,13 @@ class _Report:
 
     def step(self, pipe: Any, i: int, timestep: Any, kept: dict[str, Any]) -> dict[str, Any]:
         """Hear of the end of a step, with its latents."""
+        if not self._begun:
+            self.bar(total=self._request.num_inference_steps)
+            self._barless = True
+        if self._barless:
+            self._advance()
+        if self._family.layout == preview.UNKNOWN:
+            return {}
         latents = kept.get("latents")
         self._steps += 1  # while `i` begins anew with each piece of a film, and with each size of it
         n = self._steps - self._passed
@@ -416,14 +452,18 @@ class _Report:
             self._emit(Progress("decode", 0, 1))
             if self._kept is not None:
                 self._kept.save([latents, *(one for one in args if one is not None)])
+            only_so = False
             try:
                 out = decode(latents, *args, **kwargs)
             except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error) or getattr(self._pipe.vae, "use_tiling", True):
+                only_so = isinstance(error, NotImplementedError)  # as Allegro's
+                if not (only_so or _is_out_of_memory(error)) or getattr(self._pipe.vae, "use_tiling", True):
                     raise
                 out = None
             if out is None:  # only here is what the error held given back
-                self._emit(Note("smaller_plan", "Decoding needs more memory than there is: it is done again, in tiles."))
+                if not only_so:
+                    words = "Decoding needs more memory than there is: it is done again, in tiles."
+                    self._emit(Note("smaller_plan", words))
                 self._pipes.tile()
                 out = decode(latents, *args, **kwargs)
             self._emit(Progress("decode", 1, 1))
@@ -485,7 +525,8 @@ class _Bar:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error) or "allocate memory" in str(error)
+    told = ("not enough memory", "allocate memory", "out of memory", "ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in told)
 
 
 def load_model(

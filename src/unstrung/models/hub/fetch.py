@@ -84,9 +84,9 @@ def read_indexes(card: ModelCard, commit: str, files: Iterable[File], folder: Pa
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
     assert card.repo_id
-    found = {}
-    for file in files:
-        if file.name != INDEX and SHARDED not in file.name:
+    found: dict[str, Any] = {}
+    for file in sorted(files, key=lambda file: file.name != INDEX):
+        if file.name != INDEX and (SHARDED not in file.name or not _is_part(file, found.get(INDEX))):
             continue
         place = folder / "snapshots" / commit / file.name
         if place.exists() and digest(place, file.blob) == file.blob:
@@ -97,7 +97,7 @@ def read_indexes(card: ModelCard, commit: str, files: Iterable[File], folder: Pa
                 answer = get_session().get(url, headers=build_hf_headers(library_name="unstrung"), timeout=30)
                 hf_raise_for_status(answer)
                 said = answer.content
-        with suppress(ValueError):
+        with suppress(ValueError):  # what can't be read chooses nothing; where it is fetched, each byte is checked
             found[file.name] = json.loads(said)
     return found
 
@@ -138,9 +138,10 @@ def choose(
     if not have:
         raise UnstrungError("no_weights", "model", f"{card.repo_id} holds no weights as safetensors: see 'unstrung models list'.")
     kept = [file for file in kept if _variant(file) in (None, _wanted(kept, file.folder, variant))]
-    cuts = {file.folder: _cut(file, indexes[file.name]) for file in kept if SHARDED in file.name and file.name in indexes}
-    names = {file.name for file in kept}
-    cuts = {folder: cut for folder, cut in cuts.items() if cut and cut <= names}
+    names, cuts = {file.name for file in kept}, dict[str, set[str]]()
+    for file in kept:
+        if (cut := _cut(file, indexes.get(file.name))) and cut <= names:
+            cuts[file.folder] = cuts.get(file.folder, set()) | cut
     kept = [file for file in kept if not file.name.endswith(WEIGHTS) or file.name in cuts.get(file.folder, names)]
     return sorted(kept, key=lambda file: (file.name in INDEXES, file.name.endswith(WEIGHTS), file.name))
 
@@ -171,12 +172,13 @@ def billions(head: Mapping[str, Any]) -> float:
 
 def is_weights(file: File) -> bool:
     """Say whether a file holds weights, or says in which others they are."""
-    return file.name.endswith(WEIGHTS) or SHARDED in file.name
+    return file.name.endswith(WEIGHTS) or SHARDED in PurePosixPath(file.name).name
 
 
 def _is_part(file: File, index: Any) -> bool:
     """Say whether a file lies at the top, or in a folder that a pipeline's index names; without one all do."""
-    parts = {name for name, made_by in index.items() if isinstance(made_by, list)} if isinstance(index, dict) else set()
+    named = index.items() if isinstance(index, dict) else ()
+    parts = {name for name, made_by in named if isinstance(made_by, list) and any(made_by)}  # [null, null] is left empty
     return not parts or file.folder == "." or PurePosixPath(file.name).parts[0] in parts
 
 
@@ -186,12 +188,15 @@ def _cut(file: File, index: Any) -> set[str]:
     return {str(PurePosixPath(file.folder, str(name))) for name in placed.values()} if isinstance(placed, dict) else set()
 
 
-def _variant(file: File) -> str | None:
-    """Return of which variant a file of weights is, "" the plain one; None where it is something else."""
-    if not is_weights(file):
-        return None
-    found = VARIANT.fullmatch(PurePosixPath(file.name).name)
+def variant_of(name: str) -> str:
+    """Return of which variant a file of weights is, by its name; "" is the plain one."""
+    found = VARIANT.fullmatch(name)
     return (found["a"] or found["b"]) if found else ""
+
+
+def _variant(file: File) -> str | None:
+    """Return of which variant a file of weights is; None where it is something else."""
+    return variant_of(PurePosixPath(file.name).name) if is_weights(file) else None
 
 
 def _wanted(files: list[File], folder: str, variant: str) -> str:

@@ -16,10 +16,10 @@ import torch
 from unstrung.card import ModelCard
 from unstrung.errors import MissingWeights, NotEnoughMemory
 from unstrung.events import Emit
-from unstrung.models.device import bf16_is_fast
-from unstrung.models.hub import INDEX, caches, lora, memory, parts_of, upsample
+from unstrung.models.device import bf16_is_fast, why_not_compiled
+from unstrung.models.hub import INDEX, caches, counted, lora, memory, parts_of, upsample
 from unstrung.models.hub.families import SPARE, Family, Single, Weights
-from unstrung.models.hub.fetch import billions, head
+from unstrung.models.hub.fetch import variant_of
 from unstrung.models.hub.lora import File, Loras
 from unstrung.models.hub.memory import Machine, Plan
 from unstrung.request import Request
@@ -224,7 +224,12 @@ class Pipes:
         except ImportError as error:  # of what one family's parts alone need
             words = str(error).strip().splitlines()[0]
             raise MissingWeights(f"{self._card.id} needs a library that is not here: {words}") from None
+        except OSError as error:
+            words = str(error).strip().splitlines()[0]
+            raise MissingWeights(f"The weights of {self._card.id} in {self.folder} can't be read: {words}") from None
         for transformer in (one for one in caches.transformers(pipe) if _looks_at_blocks(one)):
+            if self.device.startswith("cuda") and (why := why_not_compiled(self.device)):
+                raise MissingWeights(f"{self._card.id} looks at blocks of tokens, which has to be compiled on a GPU: {why}")
             # no other takes such a mask; what is set for one model would stay set for all
             with attention_backend("flex"):
                 transformer.set_attention_backend("flex")
@@ -266,15 +271,11 @@ class Pipes:
     def _variant(self) -> str | None:
         """Return which of several kinds of files is there to be read, if they have names of their own."""
         named = self._weights.variant
-        return named if named and any(self.folder.rglob(f"*.{named}*.safetensors")) else None
-
-
-def counted(folder: Path) -> Mapping[str, float]:
-    """Return how many billions of weights each part of a pipeline has, from the heads of its files."""
-    found: dict[str, float] = {}
-    for path in sorted(path for part in parts_of(folder) for path in (folder / part).glob("*.safetensors")):
-        found[path.parent.name] = found.get(path.parent.name, 0.0) + billions(head(path))
-    return found
+        for part in parts_of(self.folder):
+            there = {variant_of(path.name) for path in (self.folder / part).glob("*.safetensors")}
+            if named in there or (there and "" not in there):
+                return named if named in there else min(there)
+        return None
 
 
 def _like(made: Any, pipe: Any) -> Any:
