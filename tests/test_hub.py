@@ -601,6 +601,8 @@ def test_what_was_sampled_is_decoded_by_whoever_goes_on(
     events: list[Event] = []
     again, recipe = engine.generate(request, events.append, model=opened)
     assert np.array_equal(again.frames, plain.frames) and recipe.output["sha256"] == again.sha256()
+    assert (again.audio is None) == (plain.audio is None) == (model != "ltx-2")
+    assert plain.audio is None or np.array_equal(again.audio, plain.audio)
     assert "kept" in [event.code for event in events if isinstance(event, Note)] and not list(kept.iterdir())
     with pytest.raises(Killed):
         engine.generate(replace(request, seed=8), model=opened)  # another film is another film

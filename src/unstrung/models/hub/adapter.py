@@ -120,7 +120,7 @@ class HubModel:
         try:
             if tensors is not None:
                 emit(Note("kept", "It had been sampled before: it is decoded alone."))
-                frames = report.decoded(tensors)
+                frames, sound = report.decoded(tensors)
             else:
                 out = self._sampled(pipe, passes, report, kept)
                 if not hasattr(out, "frames"):
@@ -353,6 +353,8 @@ def _told(pipe: Any, report: _Report) -> Iterator[dict[str, Any]]:
     }  # fmt: skip
     if hasattr(pipe, "video_processor"):
         heard[pipe.video_processor, "postprocess_video"] = report.frames
+    if hasattr(pipe, "vocoder"):
+        heard[pipe, "_unpack_audio_latents"] = report.sounding(pipe._unpack_audio_latents)
     if not takes:
         heard[pipe.scheduler, "step"] = report.stepping(pipe.scheduler.step)
     for (part, name), told in heard.items():
@@ -379,6 +381,7 @@ class _Report:
         self._barless = False  # whether the pipeline asks for no bar
         self._passed, self._later = 0, 0  # steps of the passes before and after the one at work
         self._before: Tensor | None = None
+        self._sound: Tensor | None = None  # latents of it, where there is one
         self._known: tuple[Tensor, list[float], list[tuple[float, float]]] | None = None  # of the timesteps that they are of
 
     def expect(self, one: _Pass) -> None:
@@ -445,13 +448,22 @@ class _Report:
 
         return told
 
+    def sounding(self, unpack: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """Return what a pipeline does with the latents of a film's sound before it decodes the pictures, heard of."""
+
+        def told(*args: Any, **kwargs: Any) -> Tensor:
+            self._sound = unpack(*args, **kwargs)
+            return self._sound
+
+        return told
+
     def decoding(self, decode: Callable[..., Any]) -> Callable[..., Any]:
         """Return a VAE's decoding that says when it begins, and tries again in tiles where memory does not suffice."""
 
         def told(latents: Tensor, *args: Any, **kwargs: Any) -> Any:
             self._emit(Progress("decode", 0, 1))
             if self._kept is not None:
-                self._kept.save([latents, *(one for one in args if one is not None)])
+                self._kept.save([one for one in (latents, *args, self._sound) if one is not None])
             only_so = False
             try:
                 out = decode(latents, *args, **kwargs)
@@ -488,18 +500,22 @@ class _Report:
             films.append(frames)
         return films
 
-    def decoded(self, tensors: list[Tensor]) -> Any:
-        """Return the frames (t h w c) of what was kept: the end of each pipeline, by its own parts."""
+    def decoded(self, tensors: list[Tensor]) -> tuple[Frames, Tensor | None]:
+        """Return the frames (t h w c) of what was kept, and its sound: the end of each pipeline, by its own parts."""
         self._emit(Progress("encode", 1, 1))
+        pipe, sound = self._pipe, None
         try:
             assert self._request.seed is not None
             with torch.no_grad(), torch.random.fork_rng():
                 torch.manual_seed(self._request.seed)  # for decoders that add noise of their own
-                placed = [tensor.to(self._pipe._execution_device) for tensor in tensors]
-                video = self.decoding(self._pipe.vae.decode)(*placed, return_dict=False)[0]
-                return self.frames(video)[0]
+                placed = [tensor.to(pipe._execution_device) for tensor in tensors]
+                heard = placed.pop() if hasattr(pipe, "vocoder") else None
+                video = self.decoding(pipe.vae.decode)(*placed, return_dict=False)[0]
+                if heard is not None:
+                    sound = pipe.vocoder(pipe.audio_vae.decode(heard.to(pipe.audio_vae.dtype), return_dict=False)[0])
+                return self.frames(video)[0], sound
         finally:
-            self._pipe.maybe_free_model_hooks()
+            pipe.maybe_free_model_hooks()
 
 
 class _Bar:

@@ -122,7 +122,7 @@ class Family:
     float32: tuple[str, ...] = ()  # components that lose too much in bfloat16
     samplers: Mapping[str, str] = field(default_factory=lambda: FLOW)  # diffusers' schedulers, by our names
     singles: bool = False  # whether diffusers reads its transformers from single files, as they are published for other programs
-    pieces: bool = False  # whether a film is more than one decoding: of pieces, or of its sound too
+    pieces: bool = False  # whether a film is decoded in pieces, the first of them before the last are sampled
     # of `caches.py`: none where a film is drawn piece by piece, for a cache would go on into the next
     caches: tuple[str, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
@@ -418,7 +418,7 @@ LTX2 = Family(
         EXTEND: Way("LTX2ConditionPipeline", "latent_conditions"),
     },
     size_multiple=32, frame_stride=8, frame_offset=1, latent=(128, 8, 32), patch=(1, 1), layout="packed", text_tokens=1024,
-    fps="frame_rate", extras_last=True, pieces=True, caches=(TAYLORSEER,),
+    fps="frame_rate", extras_last=True, caches=(TAYLORSEER,),
     weights=(
         Weights(
             "ltx-2", "Lightricks/LTX-2", "LTX-2-Community", "Pictures with sound, in one pass.",
