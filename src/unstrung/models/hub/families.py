@@ -475,12 +475,12 @@ KANDINSKY = Family(
     size_multiple=16, **_KANDINSKY,
     weights=(
         Weights(
-            "kandinsky-5-lite", "kandinskylab/Kandinsky-5.0-T2V-Lite-sft-5s-Diffusers", "see-card", "A small one of Sber's.",
+            "kandinsky-5-lite", "kandinskylab/Kandinsky-5.0-T2V-Lite-sft-5s-Diffusers", "MIT", "A small one of Sber's.",
             (TEXT,), {"transformer": 2.0, **_KANDINSKY_PARTS}, 1792,
             size=(768, 512), fps=24, seconds=5.0, max_frames=121, steps=50, guidance=5.0, draft_steps=20,
         ),
         Weights(
-            "kandinsky-5-lite-i2v", "kandinskylab/Kandinsky-5.0-I2V-Lite-5s-Diffusers", "see-card", "The same, from a picture.",
+            "kandinsky-5-lite-i2v", "kandinskylab/Kandinsky-5.0-I2V-Lite-5s-Diffusers", "MIT", "The same, from a picture.",
             (IMAGE,), {"transformer": 2.0, **_KANDINSKY_PARTS}, 1792,
             size=(768, 512), fps=24, seconds=5.0, max_frames=121, steps=50, guidance=5.0, draft_steps=20,
         ),
@@ -492,7 +492,7 @@ KANDINSKY_PRO = Family(
     size_multiple=128, **_KANDINSKY,  # its tokens look at squares of eight times eight others
     weights=(
         Weights(
-            "kandinsky-5-pro-i2v", "kandinskylab/Kandinsky-5.0-I2V-Pro-sft-5s-Diffusers", "see-card", "The large one, from a picture.",
+            "kandinsky-5-pro-i2v", "kandinskylab/Kandinsky-5.0-I2V-Pro-sft-5s-Diffusers", "MIT", "The large one, from a picture.",
             (IMAGE,), {"transformer": 19.0, **_KANDINSKY_PARTS}, 4096,
             size=(768, 512), fps=24, seconds=5.0, max_frames=121, steps=50, guidance=5.0, draft_steps=20,
         ),
@@ -515,7 +515,7 @@ HELIOS = Family(
     size_multiple=16, **_HELIOS,
     weights=(
         Weights(
-            "helios", "BestWishYsh/Helios-Base", "see-card", "A minute and more, piece by piece.",
+            "helios", "BestWishYsh/Helios-Base", "Apache-2.0", "A minute and more, piece by piece.",
             (TEXT, IMAGE, EXTEND), _HELIOS_PARTS, 5120,
             size=(640, 384), fps=24, seconds=5.0, max_frames=1440, steps=50, guidance=5.0, draft_steps=20,
         ),
@@ -531,13 +531,13 @@ HELIOS_PYRAMID = Family(
     size_multiple=64, **_HELIOS,  # a quarter of the latents' side is to be whole tokens
     weights=(
         Weights(
-            "helios-distilled", "BestWishYsh/Helios-Distilled", "see-card", "The same in six steps, two at each of three sizes.",
+            "helios-distilled", "BestWishYsh/Helios-Distilled", "Apache-2.0", "The same in six steps, two at each of three sizes.",
             (TEXT, IMAGE, EXTEND), _HELIOS_PARTS, 5120,
             size=(640, 384), fps=24, seconds=5.0, max_frames=1440, steps=6, guidance=1.0, draft_steps=6,
             arguments={"is_amplify_first_chunk": True},  # twice as many for the first piece, on which all others stand
         ),
         Weights(
-            "helios-mid", "BestWishYsh/Helios-Mid", "see-card", "Between the two: undistilled, at three sizes.",
+            "helios-mid", "BestWishYsh/Helios-Mid", "Apache-2.0", "Between the two: undistilled, at three sizes.",
             (TEXT, IMAGE, EXTEND), _HELIOS_PARTS, 5120,
             size=(640, 384), fps=24, seconds=5.0, max_frames=1440, steps=60, guidance=5.0, draft_steps=30,
         ),
