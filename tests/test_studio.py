@@ -777,6 +777,7 @@ def test_an_answer_that_comes_after_a_later_one_takes_nothing_away(browser: Any,
     card = page.locator("#board article").filter(has_text="a duck that is quick")
     visitor.finished(card)
     assert visitor.ids()[0] == card.get_attribute("data-id")
+    assert page.get_by_text(visitor.say("sent"), exact=True).locator("visible=true").count() == 1, "what was said of it stays too"
     visitor.leave()
 
 

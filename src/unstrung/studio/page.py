@@ -155,7 +155,8 @@ class Page:
 
         self.on([go.click, prompt.submit], make, controls.all(), [said], again="once")
         self.on([board.click], self._act, [], fill)
-        self.on([blocks.load], lambda visit, _: ("", self._leave(visit)), [], [said, leave])
+        # it may be answered after what somebody has asked for at once: of that, nothing is taken back
+        self.on([blocks.load], lambda visit, _: (gr.skip(), self._leave(visit)), [], [said, leave])
         shown = [said, controls["expanded"], controls["expanded_of"]]
         asked = [expand, prompt, model, controls["expanded_of"]]
         self.on([expand.input, prompt.blur], show_expanded, asked, shown, again="always_last")
