@@ -547,6 +547,7 @@ def test_the_page_by_keyboard_alone(visit: Callable[..., Visitor]) -> None:
     page.keyboard.press("Enter")
     card = page.locator("#board article", has_text="a duck, by keyboard")
     card.get_by_role("button", name="Cancel").wait_for()
+    card.locator("img[data-src]").wait_for(state="visible")  # which stays, and is named by the prompt
     for _ in range(20):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.dataset.do === 'cancel'"):
@@ -603,11 +604,13 @@ def _foreign(page: Any, language: str, quoting: list[str]) -> list[str]:
     words: list[str] = page.evaluate(
         """quoting => {
             const found = [];
+            const prompts = [...document.querySelectorAll('article .words')].map(e => e.textContent.trim()).filter(Boolean);
+            const bare = text => prompts.reduce((left, prompt) => left.split(prompt).join(''), text);  // a picture is named by its own
             for (const e of document.querySelectorAll('body *')) {
                 if (e.closest('nav, video, script, style, article .words, article .own, [aria-hidden=true]') || !e.getClientRects().length) continue;
                 if (e.matches('dd') && quoting.includes(e.previousElementSibling.textContent)) continue;
                 for (const node of e.childNodes) if (node.nodeType === 3) found.push(node.textContent);
-                for (const name of ['aria-label', 'placeholder', 'title', 'alt']) found.push(e.getAttribute(name) || '');
+                for (const name of ['aria-label', 'placeholder', 'title', 'alt']) found.push(bare(e.getAttribute(name) || ''));
             }
             return found;
         }""",
