@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 DEVICES = (None, "cpu", "cuda", "mps")
 MIN_SIDE, MAX_SIDE = 64, 2048
-INDEX = "model_index.json"
+INDEX = fetch.INDEX
 GGUF = ".gguf"
 
 

@@ -191,10 +191,11 @@ class HubModel:
 
     def _tell_what_is_ignored(self, pipe: Any, request: Request, emit: Emit) -> None:
         """Say what a pipeline that no row is of does not take, though it is asked for."""
+        if self._family.weights:
+            return
         taken = inspect.signature(pipe.__call__).parameters
         said = ("prompt", "negative_prompt", "guidance_scale", "num_inference_steps")
-        ignored = [name for name in said if name not in taken and getattr(request, name)]
-        if ignored and not self._family.weights:
+        if ignored := [name for name in said if name not in taken and getattr(request, name)]:
             emit(Note("ignored", f"{type(pipe).__name__} takes no {', '.join(ignored)}: that changes nothing."))
 
     def arguments(self, pipe: Any, request: Request) -> dict[str, Any]:

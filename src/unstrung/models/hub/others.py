@@ -37,29 +37,29 @@ def read(name: str, folder: Path) -> tuple[Family, Weights]:
         made_by = str(json.loads(index.read_text())["_class_name"])
     except (OSError, ValueError, KeyError, TypeError):
         raise UnknownModel(f"'{name}' is no model: there is no {index} that names a pipeline of diffusers.") from None
-    _check_files(name, folder)
+    billions = _counted(name, folder)
     rows = [
         (family, weights)
         for family in FAMILIES
         for weights in family.weights
         if any(family.ways[task].pipeline == made_by for task in weights.tasks)
     ]
-    place: dict[str, Any] = {"id": name, "repo_id": str(folder), "billions": counted(folder)}
+    place: dict[str, Any] = {"id": name, "repo_id": str(folder), "billions": billions}
     if own := next((row for row in rows if name == f"hf:{row[1].repo_id}"), None):
         return own[0], replace(own[1], **place)
     if rows:
         family, like = max(rows, key=lambda row: _alike(row[0], row[1], folder))
         told: dict[str, Any] = {"summary": f"A {made_by} of your own.", "license": "see-card"}
         return family, replace(like, **place, **told, arguments=NOTHING, options=NOTHING, schedule=None)
-    if found := _family_of(made_by, name, folder):
+    if found := _family_of(made_by, name, folder, billions):
         return found
     known = ", ".join(sorted({way.pipeline for family in FAMILIES for way in family.ways.values()}))
     words = f"'{name}' is a {made_by}, which is no pipeline of diffusers that draws videos."
     raise UnknownModel(f"{words} These are best known: {known}.")
 
 
-def _check_files(name: str, folder: Path) -> None:
-    """Raise `MissingWeights` where a part has its weights only as a pickle, or none of them is here."""
+def _counted(name: str, folder: Path) -> Mapping[str, float]:
+    """Return how many billions of weights each part has; raise `MissingWeights` where one has only a pickle, or none has any."""
     for part in sorted(parts_of(folder)):
         files = list((folder / part).glob("*"))
         if any(path.suffix in PICKLES for path in files) and not any(path.suffix == WEIGHTS for path in files):
@@ -73,6 +73,7 @@ def _check_files(name: str, folder: Path) -> None:
         raise MissingWeights(f"'{name}' can't be read: {error}.") from None
     if not found:
         raise MissingWeights(f"'{name}' has no weights: there are no {WEIGHTS} files in the parts of {folder}.")
+    return found
 
 
 def _alike(family: Family, weights: Weights, folder: Path) -> int:
@@ -87,11 +88,13 @@ def _alike(family: Family, weights: Weights, folder: Path) -> int:
     return points + 2 * (weights.fixed == learned) + (_width(transformer) == weights.width)
 
 
-def _family_of(made_by: str, name: str, folder: Path) -> tuple[Family, Weights] | None:
+def _family_of(made_by: str, name: str, folder: Path, billions: Mapping[str, float]) -> tuple[Family, Weights] | None:
     """Return a family and weights for a pipeline that no row is of; None for a class that draws no videos for us."""
     try:
         import diffusers
         import torch
+
+        from unstrung.models.hub.preview import UNKNOWN
     except ImportError:
         raise MissingWeights(f"{name} needs diffusers, which the default install leaves out: pip install '.[hub]'") from None
 
@@ -113,13 +116,13 @@ def _family_of(made_by: str, name: str, folder: Path) -> tuple[Family, Weights] 
     family = Family(
         "diffusers", ways={task: Way(made_by, takes, cached=False) for task, takes in tasks.items()},
         size_multiple=max(2 * pixels, 16), frame_stride=stride, frame_offset=count % stride, latent=(channels, stride, pixels),
-        patch=(1, 2), layout="unknown", text_tokens=_tokens(folder, said), weights=(), fps="fps",
+        patch=(1, 2), layout=UNKNOWN, text_tokens=_tokens(folder, said), weights=(), fps="fps",
         guidance=None if "guider" in inspect.signature(made.__init__).parameters else "guidance_scale", loras=False,
         float32=("vae",) if isinstance(vae, diffusers.AutoencoderKLWan) else (), samplers={}, pieces=True,
     )  # fmt: skip
     steps, guidance = _default(said, "num_inference_steps") or STEPS, _default(said, "guidance_scale")
     return family, Weights(
-        name, str(folder), "see-card", f"A {made_by}, for which there is no row here.", tuple(tasks), counted(folder),
+        name, str(folder), "see-card", f"A {made_by}, for which there is no row here.", tuple(tasks), billions,
         width=_width(_config(folder, ("transformer", "unet"))) or 1280, size=(width, height), fps=fps, seconds=count / fps,
         max_frames=10 * count, steps=steps, guidance=GUIDANCE if guidance is None else guidance, draft_steps=max(1, steps // 2),
     )  # fmt: skip
