@@ -21,6 +21,8 @@ from PIL import Image
 diffusers = pytest.importorskip("diffusers")
 torch = pytest.importorskip("torch")
 
+from diffusers.pipelines.ltx.pipeline_ltx_condition import LTXVideoCondition  # noqa: E402
+
 import tiny  # noqa: E402
 from unstrung import engine  # noqa: E402
 from unstrung.errors import (  # noqa: E402
@@ -157,58 +159,66 @@ def test_the_table_of_what_runs_is_that_of_what_ran(ran: set[tuple[str, str]]) -
 
 
 # what whoever calls a pipeline by hand has to say beside what is asked for: the shift of its sampler, as its makers draw with it, too
-BY_HAND: dict[str, dict[str, Any]] = {
-    "cogvideox-2b": {}, "mochi-1": {}, "ltx-video": {"frame_rate": 24}, "wan2.1-1.3b": {}, "wan2.1-14b": {"shift": 5.0},
-    "wan2.2": {"shift": 12.0, "guidance_scale_2": 3.0}, "wan2.1-vace-1.3b": {"shift": 16.0}, "skyreels-v2": {"shift": 8.0},
-    "sana-video": {"prompt": f"{WORDS} motion score: 30.", "use_resolution_binning": False},
-}  # fmt: skip
+LTX, DECODED = {"frame_rate": 24}, {"decode_timestep": 0.05, "decode_noise_scale": 0.025}
+BY_HAND: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("cogvideox-2b", TEXT, {}), ("cogvideox-2b", VIDEO, {}), ("cogvideox1.5-5b-i2v", IMAGE, {}), ("mochi-1", TEXT, {}),
+    ("ltx-video", TEXT, LTX), ("ltx-video", IMAGE, LTX),
+    *(("ltx-video-0.9.5", task, LTX | DECODED) for task in (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND)),
+    ("wan2.1-1.3b", TEXT, {}), ("wan2.1-1.3b", VIDEO, {}), ("wan2.1-14b", TEXT, {"shift": 5.0}),
+    ("wan2.1-i2v-720p", IMAGE, {"shift": 5.0}), ("wan2.1-flf2v", FIRST_LAST, {"shift": 16.0}),
+    ("wan2.2", TEXT, {"shift": 12.0, "guidance_scale_2": 3.0}), ("wan2.2-i2v", FIRST_LAST, {"shift": 5.0, "guidance_scale_2": 3.5}),
+    ("wan2.2-5b", TEXT, {}), ("wan2.2-5b", IMAGE, {}),
+    *(("wan2.1-vace-1.3b", task, {"shift": 16.0}) for task in (TEXT, IMAGE, FIRST_LAST, KEYFRAMES, EXTEND, CONTROL)),
+    ("skyreels-v2", TEXT, {"shift": 8.0}),
+    ("sana-video", TEXT, {"prompt": f"{WORDS} motion score: 30.", "use_resolution_binning": False}),
+)  # fmt: skip
 
 
-@pytest.mark.parametrize("model", BY_HAND)
-def test_frames_are_those_of_the_pipeline_called_by_hand(model: str, hub: Path) -> None:
-    request = replace(asked(model), negative_prompt="dark", guidance_scale=4.0)
-    clip, _ = engine.generate(request)
-    folder = next((hub / "hub" / f"models--{KNOWN[model].repo_id.replace('/', '--')}" / "snapshots").iterdir())
-    kinds = {"default": torch.bfloat16 if bf16_is_fast("cpu") else torch.float32}
-    if "vae" in _KNOWN[model][0].float32:
-        kinds["vae"] = torch.float32
-    pipe = diffusers.DiffusionPipeline.from_pretrained(folder, dtype=kinds)
-    more = dict(BY_HAND[model])
-    if shift := more.pop("shift", None):
-        pipe.scheduler = diffusers.UniPCMultistepScheduler.from_config(pipe.scheduler.config, flow_shift=shift)
-    size = {
-        "width": request.width,
-        "height": request.height,
-        "frames" if model == "sana-video" else "num_frames": request.num_frames,
-    }
-    arguments = {"prompt": WORDS, "negative_prompt": "dark", "num_inference_steps": 3, "guidance_scale": 4.0, **size, **more}
-    out = pipe(generator=torch.Generator("cpu").manual_seed(7), output_type="np", **arguments)
-    assert np.array_equal(clip.frames, (out.frames[0] * 255).round().astype(np.uint8))
+def shown_by_hand(pipe: Any, task: str, request: Request, files: dict[str, str]) -> dict[str, Any]:
+    """What a pipeline is shown for a task, made of the files as its documentation has it."""
+    assert request.width and request.height and request.num_frames and request.fps
+    size = (request.width, request.height)
+    one, two = ([Image.fromarray(engine.open_file(files[name]).cover(*size).frames[0])] for name in ("one", "two"))
+    film = engine.open_file(files["video"]).at_rate(request.fps).cover(*size)
+    frames = [Image.fromarray(frame) for frame in film.frames]
+    followed = [*frames, *frames[-1:] * request.num_frames][: request.num_frames]  # its last one stays
+    last = request.num_frames - 1
+    pinned = {IMAGE: {0: one}, FIRST_LAST: {0: one, last: two}, KEYFRAMES: {0: one, 8: two}, EXTEND: {0: frames}}.get(task, {})
+    match type(pipe).__name__:
+        case "LTXConditionPipeline":
+            shown = {at: {"video": of} if task == EXTEND else {"image": of[0]} for at, of in pinned.items()}
+            return {"conditions": [LTXVideoCondition(frame_index=at, **what) for at, what in shown.items()]} if shown else {}
+        case "WanVACEPipeline" if pinned:
+            known = {at + i: frame for at, of in pinned.items() for i, frame in enumerate(of)}
+            grey, black, white = Image.new("RGB", size, (128, 128, 128)), Image.new("L", size, 0), Image.new("L", size, 255)
+            every = range(request.num_frames)
+            return {"video": [known.get(i, grey) for i in every], "mask": [black if i in known else white for i in every]}
+    return {
+        TEXT: {}, IMAGE: {"image": one[0]}, FIRST_LAST: {"image": one[0], "last_image": two[0]},
+        VIDEO: {"video": followed, "strength": 1 - 0.3}, CONTROL: {"video": followed, "conditioning_scale": 0.8},
+    }[task]  # fmt: skip
 
 
-FROM_PICTURES: dict[str, dict[str, Any]] = {
-    "cogvideox1.5-5b-i2v": {}, "ltx-video": {"frame_rate": 24}, "wan2.1-i2v-720p": {"shift": 5.0},
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("model", FROM_PICTURES)
-def test_frames_from_a_picture_are_those_of_the_pipeline_called_by_hand(model: str, hub: Path, pictures: dict[str, str]) -> None:
-    request, more = asked(model, IMAGE, pictures, guidance_scale=4.0), dict(FROM_PICTURES[model])
-    clip, recipe = engine.generate(request)
-    family, weights = _KNOWN[model]
+@pytest.mark.parametrize(("opened", "task", "more"), BY_HAND, indirect=["opened"], scope="module")
+def test_frames_are_those_of_the_pipeline_called_by_hand(
+    opened: Any, task: str, more: dict[str, Any], hub: Path, pictures: dict[str, str]
+) -> None:
+    family, weights = _KNOWN[opened.card.id]
+    request = replace(asked(weights.id, task, pictures), negative_prompt="dark", guidance_scale=4.0)
+    clip, recipe = engine.generate(request, model=opened)
     folder = next((hub / "hub" / f"models--{weights.repo_id.replace('/', '--')}" / "snapshots").iterdir())
     kinds = {"default": torch.bfloat16 if bf16_is_fast("cpu") else torch.float32, **dict.fromkeys(family.float32, torch.float32)}
-    pipe = getattr(diffusers, family.ways[IMAGE].pipeline).from_pretrained(folder, dtype=kinds)
+    pipe = getattr(diffusers, family.ways[task].pipeline).from_pretrained(folder, dtype=kinds)
     assert recipe.model.get("shift") == more.get("shift")
-    if shift := more.pop("shift", None):
-        pipe.scheduler = diffusers.UniPCMultistepScheduler.from_config(pipe.scheduler.config, flow_shift=shift)
-    with Image.open(pictures["one"]) as opened:
-        picture = Clip(np.asarray(opened.convert("RGB"))[None], 24).cover(request.width, request.height)
-    out = pipe(
-        image=Image.fromarray(picture.frames[0]), prompt=WORDS, width=request.width, height=request.height, guidance_scale=4.0,
-        num_frames=request.num_frames, num_inference_steps=3, generator=torch.Generator("cpu").manual_seed(7), output_type="np",
-        **more,
-    )  # fmt: skip
+    if "shift" in more:
+        pipe.scheduler = diffusers.UniPCMultistepScheduler.from_config(pipe.scheduler.config, flow_shift=more["shift"])
+    fps, frames = opened.card.fps, "frames" if weights.id == "sana-video" else "num_frames"
+    shown = shown_by_hand(pipe, task, replace(request, fps=fps), pictures)
+    arguments = {"prompt": WORDS, "negative_prompt": "dark", "num_inference_steps": 3, "guidance_scale": 4.0, **shown}
+    arguments |= {"width": request.width, "height": request.height, **{name: of for name, of in more.items() if name != "shift"}}
+    if frames in inspect.signature(pipe.__call__).parameters:  # else it draws as many as it is shown
+        arguments[frames] = request.num_frames
+    out = pipe(generator=torch.Generator("cpu").manual_seed(7), output_type="np", **arguments)
     assert np.array_equal(clip.frames, (out.frames[0] * 255).round().astype(np.uint8))
 
 
