@@ -37,6 +37,29 @@ def stills() -> Path:
 
 
 @pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Two pictures and three videos, in files."""
+    import numpy as np
+    from PIL import Image
+
+    from unstrung.media.clip import Clip
+    from unstrung.media.codec import write_clip
+
+    folder = tmp_path_factory.mktemp("given")
+    found = {}
+    for name, colour in (("one", (200, 60, 20)), ("two", (20, 60, 200))):
+        lights = np.random.default_rng(0).uniform(0.5, 1.0, (10, 12, 1))
+        Image.fromarray((lights * colour).astype(np.uint8)).resize((96, 80)).save(folder / f"{name}.png")
+        found[name] = str(folder / f"{name}.png")
+    ramp = np.linspace(0, 255, 9).astype(np.uint8)
+    frames = np.broadcast_to(ramp[:, None, None, None], (9, 64, 64, 3)).copy()
+    write_clip(Clip(frames, 24), folder / "video.mp4")
+    write_clip(Clip(np.random.default_rng(0).integers(0, 256, frames.shape, np.uint8), 24), folder / "noise.mp4")
+    write_clip(Clip(np.repeat(frames, 5, axis=0)[:40], 24), folder / "longer.mp4")
+    return {**found, **{name: str(folder / f"{name}.mp4") for name in ("video", "noise", "longer")}}
+
+
+@pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The address of a PostgreSQL server that this session starts, on loopback; skips where none is installed."""
     found = [*Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), *map(Path, filter(None, [shutil.which("pg_ctl")]))]

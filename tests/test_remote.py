@@ -798,8 +798,8 @@ def test_a_film_is_made_once_though_its_worker_dies(tmp_path: Path, how: str) ->
             del os.environ[name]
     try:
         video = front.client.videos.create(
-            prompt="a fox", model="remote", size="640x360", seconds="6",  # type: ignore[arg-type]
-            extra_body={"seed": 5, "num_inference_steps": 60},
+            prompt="a fox", model="remote", size="640x360", seconds="4",  # type: ignore[arg-type]
+            extra_body={"seed": 5, "num_inference_steps": 30},
         )  # fmt: skip
         id = host.wait("in_progress")
         until(lambda: front.client.videos.retrieve(video.id).progress > 8)

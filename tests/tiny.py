@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,8 @@ from diffusers.pipelines.ltx.modeling_latent_upsampler import LTXLatentUpsampler
 
 from unstrung.models.device import bf16_is_fast
 from unstrung.models.hub import CARDS
+from unstrung.models.hub.families import CONTROL, EXTEND, FIRST_LAST, IMAGE, KEYFRAMES, TEXT, VIDEO
+from unstrung.request import Condition
 
 # steps of 255 by which the same film may differ where sums are made in another order: in sixteen bits that is more
 NEAR = 6 if bf16_is_fast("cpu") else 1
@@ -129,7 +131,7 @@ def ltx_upsampler(vae: Any) -> Any:
     return diffusers.LTXLatentUpsamplePipeline(vae, model.eval())
 
 
-def _wan_vae(channels: int, large: bool = False) -> Any:
+def wan_vae(channels: int, large: bool = False) -> Any:
     more: dict[str, Any] = {}
     if large:  # as 2.2's of 5 billion: 16 pixels a latent
         more = {
@@ -147,7 +149,7 @@ def _wan_vae(channels: int, large: bool = False) -> Any:
     return vae.eval()
 
 
-def _wan_transformer(channels_in: int, channels_out: int, **more: Any) -> Any:
+def wan_transformer(channels_in: int, channels_out: int, **more: Any) -> Any:
     return diffusers.WanTransformer3DModel(
         patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=channels_in, out_channels=channels_out,
         text_dim=32, freq_dim=256, ffn_dim=32, num_layers=2, cross_attn_norm=True, qk_norm="rms_norm_across_heads",
@@ -164,9 +166,9 @@ def wan(folder: Path) -> Any:
     return diffusers.WanPipeline(
         tokenizer=t5_tokenizer(folder),
         text_encoder=umt5(),
-        vae=_wan_vae(16),
+        vae=wan_vae(16),
         scheduler=_unipc(),
-        transformer=_wan_transformer(16, 16),
+        transformer=wan_transformer(16, 16),
     )
 
 
@@ -175,17 +177,17 @@ def wan_image(folder: Path, *, last: bool = False) -> Any:
     encoder, processor = clip_vision()
     more = {"image_dim": 32, "added_kv_proj_dim": 24, **({"pos_embed_seq_len": 2 * (16 + 1)} if last else {})}
     return diffusers.WanImageToVideoPipeline(
-        tokenizer=t5_tokenizer(folder), text_encoder=umt5(), vae=_wan_vae(16), scheduler=_unipc(), image_encoder=encoder,
-        image_processor=processor, transformer=_wan_transformer(36, 16, **more),
+        tokenizer=t5_tokenizer(folder), text_encoder=umt5(), vae=wan_vae(16), scheduler=_unipc(), image_encoder=encoder,
+        image_processor=processor, transformer=wan_transformer(36, 16, **more),
     )  # fmt: skip
 
 
 def wan_experts(folder: Path, *, image: bool = False) -> Any:
     torch.manual_seed(0)
     made = diffusers.WanImageToVideoPipeline if image else diffusers.WanPipeline
-    first, second = (_wan_transformer(36 if image else 16, 16) for _ in range(2))
+    first, second = (wan_transformer(36 if image else 16, 16) for _ in range(2))
     return made(
-        tokenizer=t5_tokenizer(folder), text_encoder=umt5(), vae=_wan_vae(16), scheduler=_unipc(), transformer=first,
+        tokenizer=t5_tokenizer(folder), text_encoder=umt5(), vae=wan_vae(16), scheduler=_unipc(), transformer=first,
         transformer_2=second, boundary_ratio=0.875,
     )  # fmt: skip
 
@@ -193,8 +195,8 @@ def wan_experts(folder: Path, *, image: bool = False) -> Any:
 def wan_5b(folder: Path) -> Any:
     torch.manual_seed(0)
     return diffusers.WanPipeline(
-        tokenizer=t5_tokenizer(folder), text_encoder=umt5(), vae=_wan_vae(48, large=True), scheduler=_unipc(),
-        transformer=_wan_transformer(48, 48), expand_timesteps=True,
+        tokenizer=t5_tokenizer(folder), text_encoder=umt5(), vae=wan_vae(48, large=True), scheduler=_unipc(),
+        transformer=wan_transformer(48, 48), expand_timesteps=True,
     )  # fmt: skip
 
 
@@ -206,7 +208,7 @@ def wan_vace(folder: Path) -> Any:
         vace_layers=[0], vace_in_channels=96,
     )  # fmt: skip
     return diffusers.WanVACEPipeline(
-        tokenizer=t5_tokenizer(folder), text_encoder=umt5(), vae=_wan_vae(16), scheduler=_unipc(), transformer=transformer.eval()
+        tokenizer=t5_tokenizer(folder), text_encoder=umt5(), vae=wan_vae(16), scheduler=_unipc(), transformer=transformer.eval()
     )
 
 
@@ -218,7 +220,7 @@ def skyreels(folder: Path, *, forcing: bool = False, image: bool = False) -> Any
         rope_max_seq_len=64, **({"image_dim": 32, "added_kv_proj_dim": 24} if image else {}),
     )  # fmt: skip
     parts = {
-        "tokenizer": t5_tokenizer(folder), "text_encoder": umt5(), "vae": _wan_vae(16), "transformer": transformer.eval(),
+        "tokenizer": t5_tokenizer(folder), "text_encoder": umt5(), "vae": wan_vae(16), "transformer": transformer.eval(),
         "scheduler": diffusers.UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=8.0),
     }  # fmt: skip
     if image:
@@ -234,7 +236,7 @@ def helios(folder: Path, *, sizes: int = 1, distilled: bool = False) -> Any:
         patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=16, out_channels=16, text_dim=32,
         freq_dim=256, ffn_dim=32, num_layers=2, rope_dim=(4, 4, 4), has_multi_term_memory_patch=True,
     )  # fmt: skip
-    parts = {"tokenizer": t5_tokenizer(folder), "text_encoder": umt5(), "vae": _wan_vae(16), "transformer": transformer.eval()}
+    parts = {"tokenizer": t5_tokenizer(folder), "text_encoder": umt5(), "vae": wan_vae(16), "transformer": transformer.eval()}
     if sizes == 1:
         scheduler = diffusers.HeliosScheduler(stage_range=[0, 1], stages=1, use_dynamic_shifting=True)
         return diffusers.HeliosPipeline(scheduler=scheduler, **parts)
@@ -259,7 +261,7 @@ def sana(folder: Path, *, image: bool = False) -> Any:
     )  # fmt: skip
     made = diffusers.SanaImageToVideoPipeline if image else diffusers.SanaVideoPipeline
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=8.0)
-    return made(t5_tokenizer(folder), encoder.eval(), _wan_vae(16), transformer.eval(), scheduler)
+    return made(t5_tokenizer(folder), encoder.eval(), wan_vae(16), transformer.eval(), scheduler)
 
 
 def bpe(folder: Path, made: Any, **more: Any) -> Any:
@@ -441,84 +443,6 @@ def ltx2(folder: Path, *, generation: str = "2.0") -> Any:
     )  # fmt: skip
 
 
-def clip_text(width: int = 32) -> Any:
-    config = transformers.CLIPTextConfig(
-        hidden_size=width, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4, vocab_size=600, projection_dim=width,
-        bos_token_id=512, eos_token_id=513,
-    )  # fmt: skip
-    return transformers.CLIPTextModel(config).eval()
-
-
-def hunyuan(folder: Path) -> Any:
-    torch.manual_seed(0)
-    transformer = diffusers.HunyuanVideoTransformer3DModel(
-        in_channels=4, out_channels=4, num_attention_heads=2, attention_head_dim=10, num_layers=1, num_single_layers=1,
-        num_refiner_layers=1, patch_size=2, patch_size_t=1, guidance_embeds=True, text_embed_dim=16, pooled_projection_dim=8,
-        rope_axes_dim=(2, 4, 4),
-    )  # fmt: skip
-    vae = diffusers.AutoencoderKLHunyuanVideo(
-        latent_channels=4, block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, spatial_compression_ratio=8,
-        temporal_compression_ratio=4,
-    )  # fmt: skip
-    llama = transformers.LlamaModel(
-        transformers.LlamaConfig(
-            hidden_size=16, intermediate_size=37, num_hidden_layers=3, num_attention_heads=4, vocab_size=128, pad_token_id=0,
-        )
-    )  # fmt: skip
-    return diffusers.HunyuanVideoPipeline(
-        text_encoder=llama.eval(), tokenizer=t5_tokenizer(folder), transformer=transformer.eval(), vae=vae.eval(),
-        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=7.0), text_encoder_2=clip_text(8),
-        tokenizer_2=bpe(folder, transformers.CLIPTokenizer),
-    )  # fmt: skip
-
-
-def _picture_vae() -> Any:
-    return diffusers.AutoencoderKL(
-        block_out_channels=(8,) * 4, down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        latent_channels=4, norm_num_groups=2,
-    ).eval()  # fmt: skip
-
-
-def animatediff(folder: Path) -> Any:
-    torch.manual_seed(0)
-    unet = diffusers.UNet2DConditionModel(
-        block_out_channels=(8, 8), layers_per_block=1, sample_size=8, in_channels=4, out_channels=4, norm_num_groups=2,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=32,
-    )  # fmt: skip
-    motion = diffusers.MotionAdapter(
-        block_out_channels=(8, 8), motion_layers_per_block=1, motion_norm_num_groups=2, motion_num_attention_heads=2,
-        motion_max_seq_length=24,
-    )  # fmt: skip
-    return diffusers.AnimateDiffPipeline(
-        vae=_picture_vae(), text_encoder=clip_text(), tokenizer=bpe(folder, transformers.CLIPTokenizer, model_max_length=77), unet=unet.eval(),
-        motion_adapter=motion.eval(), scheduler=diffusers.DDIMScheduler(beta_schedule="linear", clip_sample=False),
-    )  # fmt: skip
-
-
-def still_to_video(folder: Path) -> Any:
-    torch.manual_seed(0)
-    unet = diffusers.UNetSpatioTemporalConditionModel(
-        block_out_channels=(32, 64), layers_per_block=1, sample_size=8, in_channels=8, out_channels=4,
-        down_block_types=("CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"),
-        up_block_types=("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal"), cross_attention_dim=32,
-        num_attention_heads=2, projection_class_embeddings_input_dim=96, addition_time_embed_dim=32,
-    )  # fmt: skip
-    vae = diffusers.AutoencoderKLTemporalDecoder(block_out_channels=(32,) * 4, down_block_types=("DownEncoderBlock2D",) * 4)
-    encoder = transformers.CLIPVisionModelWithProjection(
-        transformers.CLIPVisionConfig(
-            hidden_size=32, projection_dim=32, num_hidden_layers=2, num_attention_heads=4, image_size=224, intermediate_size=37,
-            patch_size=56,
-        )
-    )  # fmt: skip
-    size = {"height": 224, "width": 224}
-    return diffusers.StableVideoDiffusionPipeline(
-        vae=vae.eval(), image_encoder=encoder.eval(), unet=unet.eval(),
-        scheduler=diffusers.EulerDiscreteScheduler(prediction_type="v_prediction", use_karras_sigmas=True, interpolation_type="linear"),
-        feature_extractor=transformers.CLIPImageProcessor(crop_size=size, size=size),
-    )  # fmt: skip
-
-
 Maker = Callable[[Path], Any]
 # for each kind of network among our models, what its publisher's pipeline is like
 NETWORKS: dict[str, Maker] = {
@@ -542,8 +466,16 @@ LIKE = {
     "hunyuan-video-1.5-720p": "hunyuan-video-1.5",
 }  # fmt: skip
 MAKERS: dict[str, Maker] = {**NETWORKS, **{model: NETWORKS[other] for model, other in LIKE.items()}}
-# pipelines that no row tells of: folders of somebody's
-OTHERS: dict[str, Maker] = {"hunyuan-video": hunyuan, "animatediff": animatediff, "svd": still_to_video}
+
+
+def given(task: str, files: dict[str, str]) -> tuple[Condition, ...]:
+    """What is given for a task."""
+    one, two, video = files["one"], files["two"], files["video"]
+    return {
+        TEXT: (), IMAGE: (Condition(one),), FIRST_LAST: (Condition(one), Condition(two, -1)),
+        KEYFRAMES: (Condition(one), Condition(two, 8)), EXTEND: (Condition(video, kind="video"),),
+        VIDEO: (Condition(video, kind="video", strength=0.3),), CONTROL: (Condition(video, kind="control", strength=0.8),),
+    }[task]  # fmt: skip
 
 
 @contextmanager
@@ -564,8 +496,8 @@ def cache(folder: Path, models: Iterable[str]) -> Iterator[Path]:
         yield folder
 
 
-def save(model: str, folder: Path) -> Path:
+def save(model: str, folder: Path, makers: Mapping[str, Maker] = MAKERS) -> Path:
     """Write a model's tiny pipeline into a folder."""
-    pipe = {**MAKERS, **OTHERS}[model](folder / "words")
+    pipe = makers[model](folder / "words")
     pipe.save_pretrained(folder / model)
     return folder / model

@@ -23,7 +23,7 @@ from unstrung.media.clip import Clip, Frames
 from unstrung.models.device import why_not_compiled
 from unstrung.models.hub import caches, lora, parallel, preview, upsample
 from unstrung.models.hub.families import DRAFT_SHIFT, DRAFT_STEPS, DRAFTS, SHIFT, Family, Way, Weights
-from unstrung.models.hub.given import GO_ON, RULES, joined
+from unstrung.models.hub.given import BY_STRENGTH, GO_ON, RULES, joined, strength
 from unstrung.models.hub.kept import Kept
 from unstrung.models.hub.parallel import Team
 from unstrung.models.hub.pipes import Pipes
@@ -123,9 +123,7 @@ class HubModel:
                 frames, sound = report.decoded(tensors)
             else:
                 out = self._sampled(pipe, passes, report, kept)
-                if not hasattr(out, "frames"):
-                    raise UnstrungError("model_failed", "model", f"{type(pipe).__name__} has drawn no frames.")
-                frames, sound = _bytes(out.frames[0]), getattr(out, "audio", None)
+                frames, sound = _bytes(_film(out, pipe)), getattr(out, "audio", None)
                 if kept.guessed.get("measured"):
                     emit(Note("measured", "This film was made in full, and measured: the next ones like it take fewer steps."))
         except GivenBack:
@@ -145,7 +143,7 @@ class HubModel:
             count = max(condition.frame_index for condition in request.conditions) + 1
             frames = frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
         clip = Clip(frames, request.fps).cover(request.width, request.height)
-        return clip if sound is None else _with_sound(clip, sound[0], pipe.vocoder.config.output_sampling_rate)
+        return clip if sound is None else _with_sound(clip, sound[0], _sampling_rate(pipe))
 
     def _passes(self, pipe: Any, request: Request, given: Mapping[str, Clip]) -> list[_Pass]:
         """Return how a pipeline is called: once, or with an upsampler twice."""
@@ -194,8 +192,12 @@ class HubModel:
         if self._family.weights:
             return
         taken = inspect.signature(pipe.__call__).parameters
-        said = ("prompt", "negative_prompt", "guidance_scale", "num_inference_steps")
-        if ignored := [name for name in said if name not in taken and getattr(request, name)]:
+        guided = ("guidance_scale",) if self._family.guidance else ()  # else a guider takes it
+        said = ("prompt", "negative_prompt", *guided, "num_inference_steps")
+        ignored = [name for name in said if name not in taken and getattr(request, name)]
+        if self._way(request).takes in BY_STRENGTH and not strength(pipe) and request.conditions[0].strength < 1:
+            ignored.append("strength")
+        if ignored:
             emit(Note("ignored", f"{type(pipe).__name__} takes no {', '.join(ignored)}: that changes nothing."))
 
     def arguments(self, pipe: Any, request: Request) -> dict[str, Any]:
@@ -208,8 +210,10 @@ class HubModel:
             "num_frames": request.num_frames, "frames": request.num_frames, "video_length": request.num_frames,
             "num_inference_steps": request.num_inference_steps, "max_sequence_length": family.text_tokens,
             "pyramid_num_inference_steps_list": _shares(request.num_inference_steps, way.sizes),
+            # Text2Video-Zero's own shares of them
+            "t0": request.num_inference_steps * 44 // 50, "t1": request.num_inference_steps * 47 // 50,
             "generator": torch.Generator(self._pipes.device if way.there else "cpu").manual_seed(request.seed),
-            "output_type": "np",
+            "output_type": "np", "seed": request.seed, "sample_audio": getattr(pipe, "audio_vae", None) is not None,
             **family.arguments, **weights.arguments, **{name: request.options[name] for name in weights.options},
             "prompt": self._prompt(request),
         }  # fmt: skip
@@ -232,8 +236,10 @@ class HubModel:
         way = self._way(request)
         assert request.num_frames and request.num_inference_steps
         if way.most and request.num_frames > way.most:
-            words = f"num_frames is {request.num_frames}; {self.card.id} draws at most {way.most} between two pictures"
-            raise InvalidRequest("num_frames", f"{words}: ask for {way.most / self.card.fps:.3g} seconds or fewer.")
+            words = f"num_frames is {request.num_frames}; {self.card.id} draws at most {way.most}"
+            words += " between two pictures" if request.conditions else ""
+            seconds = way.most / (request.fps or self.card.fps)
+            raise InvalidRequest("num_frames", f"{words}: ask for {seconds:.3g} seconds or fewer.")
         if request.num_inference_steps < way.sizes:
             words = f"num_inference_steps is {request.num_inference_steps}; {self.card.id} draws at {way.sizes} sizes"
             raise InvalidRequest("num_inference_steps", f"{words}, and takes a step at each: --steps {way.sizes} or more.")
@@ -316,6 +322,18 @@ def _tokens(pipe: Any, words: list[str]) -> list[int]:
     return found
 
 
+def _film(out: Any, pipe: Any) -> Any:
+    """Return the one film that a pipeline has drawn: most have it among several, some alone, and some by another name."""
+    found = next((getattr(out, name) for name in ("frames", "video", "images") if getattr(out, name, None) is not None), None)
+    if found is None:
+        raise UnstrungError("model_failed", "model", f"{type(pipe).__name__} has drawn no frames.")
+    return found if getattr(found, "ndim", None) == 4 else found[0]
+
+
+def _sampling_rate(pipe: Any) -> int:
+    return int(getattr(pipe.vocoder.config, "output_sampling_rate", None) or pipe.audio_sample_rate)
+
+
 def _bytes(frames: Any) -> Frames:
     """Return frames as bytes, where a pipeline has made them in a way of its own."""
     found = frames if isinstance(frames, np.ndarray) else np.stack([np.asarray(frame) for frame in frames])
@@ -327,9 +345,9 @@ def _shares(steps: int, sizes: int) -> list[int]:
     return [steps // sizes + (i < steps % sizes) for i in range(sizes)]
 
 
-def _with_sound(clip: Clip, sound: Tensor, rate: int) -> Clip:
-    """Return a clip with its sound (channels, samples)."""
-    audio = sound.detach().float().cpu().numpy().T.clip(-1, 1)
+def _with_sound(clip: Clip, sound: Any, rate: int) -> Clip:
+    """Return a clip with its sound (channels, samples), or of one channel (samples)."""
+    audio = torch.atleast_2d(torch.as_tensor(sound)).detach().float().cpu().numpy().T.clip(-1, 1)
     return Clip(clip.frames, clip.fps, np.ascontiguousarray(audio), rate)
 
 
@@ -352,9 +370,9 @@ def _told(pipe: Any, report: _Report) -> Iterator[dict[str, Any]]:
     heard: dict[tuple[Any, str], Any] = {
         (pipe, "progress_bar"): report.bar, (pipe.vae, "decode"): report.decoding(pipe.vae.decode),
     }  # fmt: skip
-    if hasattr(pipe, "video_processor"):
+    if hasattr(pipe, "video_processor") and getattr(pipe, "safety_checker", None) is None:  # which looks at what that makes
         heard[pipe.video_processor, "postprocess_video"] = report.frames
-    if hasattr(pipe, "vocoder"):
+    if hasattr(pipe, "_unpack_audio_latents"):
         heard[pipe, "_unpack_audio_latents"] = report.sounding(pipe._unpack_audio_latents)
     if not takes:
         heard[pipe.scheduler, "step"] = report.stepping(pipe.scheduler.step)
@@ -539,6 +557,9 @@ class _Bar:
     def update(self, n: int = 1) -> None:
         """Hear of steps that were made."""
         self._advance(n)
+
+    def close(self) -> None:
+        """Leave it as it is."""
 
 
 def _is_out_of_memory(error: Exception) -> bool:

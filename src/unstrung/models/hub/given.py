@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,9 @@ from unstrung.request import Condition, Request
 GREY = 128  # what stands in a frame that is to be filled in
 PIECE, REMEMBERED = 33, 3  # of Helios: frames that it draws at a time, and how many such pieces before it sees
 OVERLAP = 17  # frames of a film that SkyReels-V2 goes on from, and draws again
+CONTROLS = ("control_video", "conditioning_frames", "controls", "video")  # what pipelines call a film that they follow
+PICTURES = ("cond_image", "image")  # and the first frame
+WINDOW = "latent_window_size"  # the argument of pipelines that draw so many latents at a time, whole windows of them
 Rule = Callable[[Request, Mapping[str, Clip], Any], dict[str, Any]]  # the pipeline is the last
 
 
@@ -28,7 +32,15 @@ def image(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, A
     """Give the first frame."""
     first = _only(request)
     _whole(first)
-    return {"image": _picture(given[first.source])}
+    whole = {"cond_strength": first.strength} if "cond_strength" in _said(pipe) else {}
+    return {_named(PICTURES, pipe): _picture(given[first.source]), **whole, **_windows(request, pipe)}
+
+
+def image_cut(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, Any]:
+    """Give the first frame to a pipeline that leaves out the first latent's frames when all is drawn: they come on top."""
+    assert request.num_frames
+    more = request.num_frames + pipe.vae_scale_factor_temporal
+    return {**image(request, given, pipe), "num_frames": more}
 
 
 def first_last(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, Any]:
@@ -39,7 +51,7 @@ def first_last(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[s
     for condition in request.conditions:
         _whole(condition)
     first, last = (pictures[index] for index in sorted(pictures))
-    return {"image": _picture(given[first.source]), "last_image": _picture(given[last.source])}
+    return {"image": _picture(given[first.source]), "last_image": _picture(given[last.source]), **_windows(request, pipe)}
 
 
 def video(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, Any]:
@@ -48,11 +60,13 @@ def video(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, A
     if condition.frame_index:
         raise InvalidRequest("conditions", f"frame_index is {condition.frame_index}; a video that is made anew begins at 0.")
     assert request.num_frames and request.num_inference_steps
+    frames = _exactly(given[condition.source].frames, _in_whole_tokens(request.num_frames, pipe))
+    if not (how_much := strength(pipe)):
+        return {"video": _pictures(frames)}
     if int(request.num_inference_steps * (1 - condition.strength)) < 1:
         words = f"strength is {condition.strength:g}; of {request.num_inference_steps} steps that leaves none"
         raise InvalidRequest("conditions", f"{words}: let less stay as it is, or take more steps.")
-    frames = _exactly(given[condition.source].frames, _in_whole_tokens(request.num_frames, pipe))
-    return {"video": _pictures(frames), "strength": 1 - condition.strength}
+    return {"video": _pictures(frames), how_much: 1 - condition.strength}
 
 
 def conditions(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, Any]:
@@ -94,7 +108,17 @@ def mask(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, An
         known = given[condition.source].frames[: request.num_frames - condition.frame_index]
         at = slice(condition.frame_index, condition.frame_index + len(known))
         frames[at], unknown[at] = known, 0
+    if "mask_video" in _said(pipe):
+        return {"video": _numbers(frames), "mask_video": _numbers(unknown[..., None])}
     return {"video": _pictures(frames), "mask": _pictures(unknown)}
+
+
+def sparse(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, Any]:
+    """Give pictures, and the numbers of the frames that they are."""
+    frames = [_picture(given[condition.source]) for condition in request.conditions]
+    for condition in request.conditions:
+        _whole(condition)
+    return {"conditioning_frames": frames, "controlnet_frame_indices": [one.frame_index for one in request.conditions]}
 
 
 def follows(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str, Any]:
@@ -131,14 +155,31 @@ def control(request: Request, given: Mapping[str, Clip], pipe: Any) -> dict[str,
     condition = _only(request)
     assert request.num_frames
     frames = _exactly(given[condition.source].frames, request.num_frames)
-    return {"video": _pictures(frames), "conditioning_scale": condition.strength}
+    scale = strength(pipe)
+    return {_named(CONTROLS, pipe): _pictures(frames), **({scale: condition.strength} if scale else {})}
 
 
 RULES: Mapping[str, Rule] = {
     "nothing": nothing, "image": image, "first_last": first_last, "video": video, "conditions": conditions,
     "latent_conditions": latent_conditions, "mask": mask, "follows": follows, "overlaps": overlaps, "control": control,
+    "image_cut": image_cut, "sparse": sparse,
 }  # fmt: skip
+BY_STRENGTH = ("video", "control")  # rules by which how much a film tells is an argument of its own
 GO_ON = ("follows", "overlaps")  # rules by which a pipeline is given a film, and gives what comes after it
+
+
+def strength(pipe: Any) -> str | None:
+    """Return what a pipeline calls how much a given film tells; None where it can't be said."""
+    return next((name for name in _said(pipe) if name == "strength" or name.endswith("conditioning_scale")), None)
+
+
+def _said(pipe: Any) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(pipe.__call__).parameters
+
+
+def _named(names: tuple[str, ...], pipe: Any) -> str:
+    """Return the first of these names that a pipeline knows, or the last."""
+    return next((name for name in names if name in _said(pipe)), names[-1])
 
 
 def _only(request: Request) -> Condition:
@@ -171,6 +212,15 @@ def _leaves_some(request: Request, condition: Condition, clip: Clip) -> None:
         raise InvalidRequest("conditions", f"The film that it goes on from {lengths}: ask for more seconds.")
 
 
+def _windows(request: Request, pipe: Any) -> dict[str, int]:
+    """Return how many frames Framepack is asked for where it is to draw so many: of each window it counts some only once."""
+    if WINDOW not in _said(pipe):
+        return {}
+    assert request.num_frames
+    window, stride = _said(pipe)[WINDOW].default, pipe.vae_scale_factor_temporal
+    return {"num_frames": request.num_frames // (window * stride) * ((window - 1) * stride + 1)}
+
+
 def _whole(condition: Condition) -> None:
     if condition.strength != 1:
         words = f"strength is {condition.strength:g}; a picture that this model is given stays as it is: leave it at 1."
@@ -197,3 +247,10 @@ def _picture(clip: Clip) -> Image.Image:
 
 def _pictures(frames: Frames) -> list[Image.Image]:
     return [Image.fromarray(frame) for frame in frames]
+
+
+def _numbers(frames: Frames) -> Any:
+    """Return frames (t h w c) as diffusers' EasyAnimate takes them: a tensor (1 c t h w) from 0 to 1."""
+    import torch
+
+    return torch.from_numpy(frames).permute(3, 0, 1, 2)[None] / 255

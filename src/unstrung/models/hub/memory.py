@@ -230,7 +230,7 @@ def _needs(weights: Weights, family: Family, width: int, height: int, num_frames
     sizes = {part: int(n * 1e9) * (4 if part in family.float32 else bytes_) for part, n in weights.billions.items()}
     sizes |= {part: file.size for part, file in weights.singles.items() if file.size}
     large = tuple(size for part, size in sizes.items() if part in DENOISERS)
-    texts = tuple(size for part, size in sizes.items() if "encoder" in part)
+    texts = tuple(size for part, size in sizes.items() if "encoder" in part) or (0,)  # a transformer may read by itself
     area = width * height
     batch = 2 if weights.guidance > 1 and costs.together else 1
     again = 1 if "vae" in family.float32 else more

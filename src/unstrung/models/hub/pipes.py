@@ -224,8 +224,8 @@ class Pipes:
         except ImportError as error:  # of what one family's parts alone need
             words = str(error).strip().splitlines()[0]
             raise MissingWeights(f"{self._card.id} needs a library that is not here: {words}") from None
-        except OSError as error:
-            words = str(error).strip().splitlines()[0]
+        except (OSError, ValueError) as error:  # the second where a part is not there that has to be
+            words = str(error).strip().partition("\n")[0]
             raise MissingWeights(f"The weights of {self._card.id} in {self.folder} can't be read: {words}") from None
         for transformer in (one for one in caches.transformers(pipe) if _looks_at_blocks(one)):
             if self.device.startswith("cuda") and (why := why_not_compiled(self.device)):

@@ -69,8 +69,8 @@ def normalized(vae: Any, latents: Tensor) -> Tensor:
 
 def _per_channel(vae: Any, name: str) -> Tensor | None:
     found = getattr(vae.config, name, None)
-    if found is None:
-        found = getattr(vae, name, None)
+    if found is None:  # LTX has them beside its weights
+        found = dict(vae.named_buffers(recurse=False)).get(name)
     return None if found is None else torch.as_tensor(found).float().cpu().view(1, -1, 1, 1, 1)
 
 
