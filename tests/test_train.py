@@ -170,6 +170,11 @@ def test_the_film_network_learns_until_it_is_told_to_stop_and_goes_on(tmp_path: 
     assert import_weights(file, DetailNet())["step"] >= rows(folder)[-1]["step"] >= 20
     small = np.zeros((32, 48, 3), np.uint8)
     assert OpenVINODetail(file).between(small, small, 0.5).shape == (128, 192, 3)
+    measured = [sys.executable, Path(__file__).parents[1] / "bench" / "detail.py", file, "--scenes", "1"]
+    done = subprocess.run(measured, env=environment, capture_output=True, text=True, check=True)
+    errors = json.loads(done.stdout.splitlines()[-1])["errors"]
+    assert set(errors) == {f"{kind} {name}" for kind in ("clean", "rough") for name in ("plain", "network")}
+    assert errors["clean plain"] < errors["rough plain"]
 
 
 def test_a_checkpoint_is_whole_or_absent(tmp_path: Path) -> None:
