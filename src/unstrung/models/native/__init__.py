@@ -26,7 +26,7 @@ CARDS = (
         summary="The built-in model: a toy world in clay, drawn on a CPU in seconds. 23 million parameters.",
         tasks=("text-to-video",),
         license="Apache-2.0",
-        revision="3",
+        revision="4",
         size_multiple=2,
         fps=24,
         defaults={
@@ -38,7 +38,7 @@ CARDS = (
         samplers=tuple(SAMPLERS),
         languages=("en",),
         notes=(
-            "It draws 160x96 at 8 frames a second and enlarges that; more pixels show no more detail.",
+            "It draws 160x96 at 8 frames a second; a second network makes 24 of 640x384 of them. More pixels show no more.",
             "It knows about a hundred animals, vehicles, people, foods and toys in fifteen places, by day, sunset and night.",
             "It cannot write, count, or show real people and places.",
         ),
