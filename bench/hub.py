@@ -5,7 +5,7 @@ pipeline and through `generate`, by turns; what is told on the way is told, prev
 can be, so this is the most that the adapter costs beside a step: with real weights a step takes a thousand times as long.
 
 The last line of stdout is one JSON document: for each model medians, and `overhead`, the median of the ratios of what was
-measured one after the other, less one. The target is 2 %.
+measured one after the other, less one, with the bounds `between` which it lies in 19 of 20 cases. The target is 2 %.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from unstrung.request import Request, resolve
 tiny: Any = importlib.import_module("tiny")  # the tests' own
 MODELS = ("cogvideox-2b", "mochi-1", "ltx-video", "wan2.1-1.3b")
 TARGET = 0.02
+PAIRS = 31  # with 9 of them Mochi once came to 2.8 %, with 31 to 0.4
 AT_LEAST = 20.0  # seconds of either way for each model, for what takes a third of one wobbles more
 
 
@@ -82,8 +83,10 @@ def measure(model: str, folder: Path, rounds: int, at_least: float, steps: int, 
     gc.freeze()  # what the libraries made when they were loaded is not looked through in the middle of a film
     pairs = [(timed(bare), timed(ours)) if turn % 2 else (timed(ours), timed(bare))[::-1] for turn in range(rounds)]
     found = {name: round(median(times), 4) for name, times in zip(("bare", "ours"), zip(*pairs, strict=True), strict=True)}
-    ratio = median(ours / bare for bare, ours in pairs)
-    return {**found, "pairs": rounds, "overhead": round(ratio - 1, 4)}
+    ratios = sorted(ours / bare - 1 for bare, ours in pairs)
+    outside = max(0, int(len(ratios) / 2 - 0.98 * len(ratios) ** 0.5))  # the sign test's: whatever the ratios' distribution
+    between = [round(ratios[n], 4) for n in (outside, -1 - outside)]
+    return {**found, "pairs": rounds, "overhead": round(median(ratios), 4), "between": between}
 
 
 def main() -> None:
@@ -91,10 +94,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="Small numbers: that it runs, not how fast.")
     quick = parser.parse_args().quick
-    how = (1, 0.0, 2, 64) if quick else (9, AT_LEAST, 30, 256)
+    how = (1, 0.0, 2, 64) if quick else (PAIRS, AT_LEAST, 30, 256)
     out: dict[str, Any] = {"bench": "hub", "target": TARGET, "steps": how[2], "size": how[3], "models": {}}
-    # each in a process of its own: what one leaves behind in the memory is not what another one costs
-    alone = ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1)
+    # measured, each is in a process of its own: what one leaves behind in the memory is not what another one costs
+    alone = ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=None if quick else 1)
     with tempfile.TemporaryDirectory() as name, alone as pool:
         for model in MODELS:
             out["models"][model] = pool.submit(measure, model, Path(name), *how).result()

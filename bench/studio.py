@@ -26,7 +26,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +38,7 @@ from serve import Server  # beside this file
 from unstrung.job import ENDED
 from unstrung.jobs.store import Store
 
-FOX = {"prompt": "a red fox running through the snow at night", "model": "nano", "size": "640x360", "seconds": "5", "seed": 7}
+FOX = {"prompt": "a red fox running through the snow at night", "model": "nano", "size": "640x360", "seed": 7}
 TARGETS = {"page_s": 2.0, "cost": 0.1}
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync")  # fmt: skip
@@ -64,10 +64,10 @@ class Studio(Server):
         )
         return Counter({f"{method} {route} {status}": int(float(n)) for method, route, status, n in found if route != "/metrics"})
 
-    def submit(self, fields: dict[str, Any]) -> str:
+    def submit(self, fields: Mapping[str, Any]) -> str:
         """Put a job into the queue and return its id."""
         headers = {"content-type": "application/json"}
-        asked = urllib.request.Request(f"http://127.0.0.1:{self.port}/v1/videos", json.dumps(fields).encode(), headers)
+        asked = urllib.request.Request(f"http://127.0.0.1:{self.port}/v1/videos", json.dumps(dict(fields)).encode(), headers)
         with urllib.request.urlopen(asked) as answer:
             return str(json.load(answer)["id"])
 
@@ -148,10 +148,10 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 Watchers = Callable[[], Crowd | Browsers] | None
 
 
-def play(studio: Studio, store: Store, jobs: int, steps: int, watchers: Watchers, calm: float) -> Round:
+def play(studio: Studio, store: Store, jobs: int, film: Mapping[str, Any], watchers: Watchers, calm: float) -> Round:
     """Have jobs made one after the other, watched or not, beginning when other programs are calm."""
     store.pause(True)
-    ids = [studio.submit({**FOX, "num_inference_steps": steps}) for _ in range(jobs)]
+    ids = [studio.submit(film) for _ in range(jobs)]
     watching = watchers() if watchers else None
     time.sleep(AROUND)
     bench, server, *workers = os.getpid(), *with_children(studio.process.pid)
@@ -196,11 +196,12 @@ def watched(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         def crowd() -> Crowd:
             return Crowd(studio, args.watchers)
 
+        film = {**FOX, "num_inference_steps": args.steps, "seconds": str(args.seconds)}
         kept: dict[str, list[Round]] = {"alone": [], "watched": []}
-        play(studio, store, 3, args.steps, None, args.calm)  # the model is read, and three films are there
+        play(studio, store, 3, film, None, args.calm)  # the model is read, and three films are there
         for made in range(1, 6 * args.rounds + 1):
             name = min(kept, key=lambda name: len(kept[name]))  # in turns, but that a disturbed round is made again
-            turn = play(studio, store, args.jobs, args.steps, crowd if name == "watched" else None, args.calm)
+            turn = play(studio, store, args.jobs, film, crowd if name == "watched" else None, args.calm)
             calm = turn.cores["others"] <= args.calm
             kept[name] += [turn] * calm
             words = ", ".join(f"{seconds:.2f}" for seconds in turn.jobs)
@@ -226,8 +227,8 @@ def watched(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
             out["broken"] = Counter(words for turn in kept["watched"] for words in turn.told["broken"])
             out["asked"] = pace(kept["watched"], args.watchers)
         if CHROMIUM and args.browsers:
-            real = [play(studio, store, args.jobs, args.steps, lambda: Browsers(studio, args.browsers), args.calm)]
-            like = [play(studio, store, args.jobs, args.steps, lambda: Crowd(studio, args.browsers), args.calm)]
+            real = [play(studio, store, args.jobs, film, lambda: Browsers(studio, args.browsers), args.calm)]
+            like = [play(studio, store, args.jobs, film, lambda: Crowd(studio, args.browsers), args.calm)]
             out["alike"] = {"browsers": args.browsers, "real": pace(real, args.browsers), "imitated": pace(like, args.browsers)}
             print(f"{args.browsers} real browsers ask {out['alike']['real']}, imitated {out['alike']['imitated']}", flush=True)
         return out
@@ -289,12 +290,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="Of each kind; default: 5.")
     parser.add_argument("--jobs", type=int, help="In a round, with the one that does not count; default: 3.")
     parser.add_argument("--steps", type=int, help="Of each job; default: 10.")
+    parser.add_argument("--seconds", type=int, help="Of each job's film; default: 5.")
     parser.add_argument("--watchers", type=int, help="At once; default: 50.")
     parser.add_argument("--browsers", type=int, help="Real ones, to compare with; default: 3.")
     parser.add_argument("--calm", type=float, help="Cores that other programs may have in a round that counts; default: 0.1.")
     args = parser.parse_args()
-    quick = {"rounds": 1, "jobs": 2, "steps": 2, "watchers": 4, "browsers": 1, "calm": float(os.cpu_count() or 1)}
-    full = {"rounds": 5, "jobs": 3, "steps": 10, "watchers": 50, "browsers": 3, "calm": 0.1}
+    quick = {"rounds": 1, "jobs": 2, "steps": 2, "seconds": 1, "watchers": 4, "browsers": 1, "calm": float(os.cpu_count() or 1)}
+    full = {"rounds": 5, "jobs": 3, "steps": 10, "seconds": 5, "watchers": 50, "browsers": 3, "calm": 0.1}
     for name, value in (quick if args.quick else full).items():
         setattr(args, name, value if getattr(args, name) is None else getattr(args, name))
     return args

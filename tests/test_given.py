@@ -254,7 +254,7 @@ def test_while_it_is_made_there_is_a_preview(served: Served) -> None:
 def test_its_preview_can_be_had_before_it_is_made(served: Served) -> None:
     videos = served.client.videos
     long, later = (
-        videos.create(prompt=name, size="640x360", seconds="60", extra_body={"num_inference_steps": 500})  # type: ignore[arg-type]
+        videos.create(prompt=name, size="1280x720", seconds="60", extra_body={"num_inference_steps": 500})  # type: ignore[arg-type]
         for name in ("long", "waits for it")
     )
     try:

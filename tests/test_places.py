@@ -99,7 +99,7 @@ def test_a_named_host_is_a_model(host: Shared, here: Path, tmp_path: Path) -> No
     made = run("a fox", "--model", "den", *SMALL, "--json", cwd=tmp_path, DEN_KEY=host.key)
     assert made.returncode == 0, made.stderr
     recipe = json.loads(made.stdout)["clips"][0]["recipe"]
-    assert recipe["model"]["id"] == "den" and recipe["model"]["revision"] == "echo 1"
+    assert recipe["model"]["id"] == "den" and recipe["model"]["revision"] == "echo 2"
     assert recipe["device"]["host"] == f"127.0.0.1:{host.port}" and recipe["resolved"]["model"] == "den"
     again = run("remake", "a-fox.mp4", cwd=tmp_path, DEN_KEY=host.key)
     assert again.stdout == "identical: every frame is the same\n", again.stderr

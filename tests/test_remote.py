@@ -71,7 +71,7 @@ def test_a_sentence_becomes_a_film_there_and_comes_here(host: Shared, tmp_path: 
     assert done.returncode == 0, done.stderr
     recipe = json.loads(done.stdout)["clips"][0]["recipe"]
     assert recipe["device"]["name"] == "remote" and recipe["device"]["host"] == f"127.0.0.1:{host.port}"
-    assert recipe["model"] == {"id": "remote", "revision": "echo 1", "sha256": None, "license": "Apache-2.0", "credits": None}
+    assert recipe["model"] == {"id": "remote", "revision": "echo 2", "sha256": None, "license": "Apache-2.0", "credits": None}
     id = host.wait("completed")
     asked = (host.client.videos.retrieve(id).model_extra or {})["unstrung"]["request"]
     assert (asked["seed"], asked["num_inference_steps"], asked["num_frames"], asked["fps"]) == (7, 3, 24, 24)
@@ -82,7 +82,7 @@ def test_a_sentence_becomes_a_film_there_and_comes_here(host: Shared, tmp_path: 
     assert made_there["output"]["sha256"] == direct.sha256(), "which is what the same seed gives without a host"
     assert near(direct.frames, film.frames) < 6, "but for its file's losses"
     shown = run("show", "a-red-fox.mp4", cwd=tmp_path)
-    assert "remote (revision echo 1, Apache-2.0)" in shown.stdout and "3 steps of the model's own sampler" in shown.stdout
+    assert "remote (revision echo 2, Apache-2.0)" in shown.stdout and "3 steps of the model's own sampler" in shown.stdout
     again = run("remake", "a-red-fox.mp4", cwd=tmp_path, **host.there)
     assert again.stdout == "identical: every frame is the same\n", again.stderr
     for text in (
@@ -142,8 +142,8 @@ def test_a_picture_begins_the_film(there: Shared, tmp_path: Path) -> None:
         assert refused.value.code == "not_supported"
 
 
-LONGER: dict[str, Any] = {"model": "remote", "width": 480, "height": 272, "seconds": 12.0, "num_inference_steps": 96}
-LONG = ["--size", "960x540", "--seconds", "12", "--steps", "200"]
+LONGER: dict[str, Any] = {"model": "remote", "width": 960, "height": 544, "seconds": 60.0, "num_inference_steps": 480}
+LONG = ["--size", "960x540", "--seconds", "60", "--steps", "1000"]
 
 
 def test_ctrl_c_stops_it_there(host: Shared, tmp_path: Path) -> None:
@@ -225,12 +225,12 @@ def test_a_server_can_have_its_films_made_by_another(host: Shared, tmp_path: Pat
         )  # fmt: skip
         assert video.status == "completed" and video.model == "remote", video.error
         recipe: Any = front.client.get(f"/videos/{video.id}/recipe", cast_to=object)
-        assert recipe["seed"] == 5 and recipe["model"]["revision"] == "echo 1" and host.key not in json.dumps(recipe)
+        assert recipe["seed"] == 5 and recipe["model"]["revision"] == "echo 2" and host.key not in json.dumps(recipe)
         assert host.film(host.wait("completed"), tmp_path).sha256() == recipe["output"]["sha256"]
         refused = front.client.videos.create(prompt="x", model="sora-2-pro", size="16x1928", seconds="1")  # type: ignore[arg-type]
         failed = front.client.videos.poll(refused.id, poll_interval_ms=200)
         assert failed.error and "127.0.0.1" in failed.error.message and "from 16 to 1920 pixels" in failed.error.message
-        waits = front.client.videos.create(prompt="x", model="sora-2-pro", size="960x540", seconds="12")  # type: ignore[arg-type]
+        waits = front.client.videos.create(prompt="x", model="sora-2-pro", size="960x540", seconds="60")  # type: ignore[arg-type]
         id = host.wait("in_progress")
         front.client.post(f"/videos/{waits.id}/cancel", cast_to=object)
         assert host.wait("canceled") == id

@@ -91,7 +91,7 @@ def test_what_cannot_be_made_says_why_and_the_next_job_is_made(tmp_path: Path) -
 def test_asked_to_stop_it_gives_its_job_back_untried(tmp_path: Path) -> None:
     environment = {**os.environ, "UNSTRUNG_DATA": str(tmp_path)}
     store = Store(f"sqlite:///{tmp_path}/unstrung.db")
-    add(store, "long", width=1280, height=720, num_frames=241, num_inference_steps=60)
+    add(store, "long", width=1280, height=720, num_frames=1201, num_inference_steps=300)
     worker = subprocess.Popen([sys.executable, "-m", "unstrung", "worker"], env=environment)
     wait_for(store, "long", Status.IN_PROGRESS)
     worker.send_signal(signal.SIGTERM)
@@ -145,7 +145,7 @@ def test_the_queue_from_the_command_line(tmp_path: Path) -> None:
 
 def test_cancel_stops_a_running_job_and_keeps_its_last_preview(store_url: str, tmp_path: Path) -> None:
     store = Store(store_url)
-    add(store, "long", width=1280, height=720, num_frames=241, num_inference_steps=60)
+    add(store, "long", width=1280, height=720, num_frames=1201, num_inference_steps=300)
     add(store, "next")
     process = start(store_url, tmp_path)
     try:
@@ -166,7 +166,7 @@ def test_cancel_stops_a_running_job_and_keeps_its_last_preview(store_url: str, t
 
 def test_what_is_removed_while_it_is_made_leaves_nothing(store_url: str, tmp_path: Path) -> None:
     store = Store(store_url)
-    add(store, "long", width=1280, height=720, num_frames=241, num_inference_steps=60)
+    add(store, "long", width=1280, height=720, num_frames=1201, num_inference_steps=300)
     process = start(store_url, tmp_path)
     try:
         while not (tmp_path / "previews" / "long.png").exists():
@@ -190,7 +190,7 @@ def test_what_is_removed_while_it_is_made_leaves_nothing(store_url: str, tmp_pat
 
 def test_who_was_canceled_while_it_wrote_takes_no_film_away(store_url: str, tmp_path: Path) -> None:
     store = Store(store_url)
-    add(store, "a", width=640, height=360, num_frames=480)
+    add(store, "a", width=640, height=360, num_frames=240)
     late = start(store_url, tmp_path)
     try:
         while not list((tmp_path / "clips").glob(".*.part")):
@@ -210,14 +210,14 @@ def test_who_was_canceled_while_it_wrote_takes_no_film_away(store_url: str, tmp_
         late.wait()
     assert store.get("a").status is Status.COMPLETED and store.clip("a") == kept
     film = tmp_path / "clips" / kept.file
-    assert read_clip(film).num_frames == 480 and hashlib.sha256(film.read_bytes()).hexdigest() == kept.sha256
+    assert read_clip(film).num_frames == 240 and hashlib.sha256(film.read_bytes()).hexdigest() == kept.sha256
     assert {path.name for path in (tmp_path / "clips").glob("*.mp4")} == store.files(["a", "next"])
 
 
 @pytest.mark.parametrize("rounds", [int(os.environ.get("UNSTRUNG_KILLS", "12"))])
 def test_killed_at_any_instruction_every_job_is_made_once(store_url: str, tmp_path: Path, rounds: int) -> None:
     store = Store(store_url)
-    big = {"width": 640, "height": 360, "num_frames": 49}
+    big = {"width": 640, "height": 360, "num_frames": 97}
     jobs = [add(store, f"j{n:02}", seed=n, **big).id for n in range(max(8, rounds // 4))]
     rng = random.Random(0)
     process = start(store_url, tmp_path)
@@ -245,7 +245,7 @@ def test_killed_at_any_instruction_every_job_is_made_once(store_url: str, tmp_pa
     interrupted = 0
     for id in jobs:
         kept = store.clip(id)
-        assert kept is not None and read_clip(tmp_path / "clips" / kept.file).num_frames == 49
+        assert kept is not None and read_clip(tmp_path / "clips" / kept.file).num_frames == 97
         states = [e.data["status"] for e in store.events(id) if e.kind == "state"]
         assert states.count("completed") == 1 and states[-1] == "completed"
         interrupted += states.count("in_progress") - 1
