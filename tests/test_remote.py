@@ -104,8 +104,9 @@ def test_what_is_not_chosen_the_host_chooses(there: Shared) -> None:
 
 def test_what_happens_there_is_heard_here(there: Shared) -> None:
     heard: list[Event] = []
-    request = Request("rings", model="remote", width=640, height=360, seconds=6.0, num_inference_steps=48)
-    longer = {"size": "640x360", "seconds": "3", "num_inference_steps": 24}  # the second one waits when ours is asked for
+    # a picture of every frame, for that takes longest
+    request = Request("rings", model="remote", width=640, height=360, seconds=8.0, num_inference_steps=192)
+    longer = {"size": "640x360", "seconds": "3", "num_inference_steps": 72}  # the second one waits when ours is asked for
     there.client.videos.create(prompt="first", extra_body=longer)
     before = there.client.videos.create(prompt="second", extra_body=longer)
     _, recipe = generate(request, heard.append)
@@ -182,7 +183,7 @@ def test_a_host_that_cancels_says_so(there: Shared) -> None:
 
 def test_a_host_that_is_killed_and_comes_back_goes_on(tmp_path: Path) -> None:
     host = Shared(tmp_path / "host")
-    words = ["a fox", "--model", "remote", "--size", "320x180", "--seconds", "12", "--seed", "4", "--json"]
+    words = ["a fox", "--model", "remote", "--size", "320x180", "--seconds", "12", "--steps", "288", "--seed", "4", "--json"]
     with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
         process = subprocess.Popen(
             [*UNSTRUNG, "generate", *words], cwd=tmp_path, env={**os.environ, **host.there}, stdout=out, stderr=err
@@ -799,7 +800,7 @@ def test_a_film_is_made_once_though_its_worker_dies(tmp_path: Path, how: str) ->
     try:
         video = front.client.videos.create(
             prompt="a fox", model="remote", size="640x360", seconds="4",  # type: ignore[arg-type]
-            extra_body={"seed": 5, "num_inference_steps": 30},
+            extra_body={"seed": 5, "num_inference_steps": 96},
         )  # fmt: skip
         id = host.wait("in_progress")
         until(lambda: front.client.videos.retrieve(video.id).progress > 8)

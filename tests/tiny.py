@@ -6,6 +6,7 @@ import gc
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache as once
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,16 +28,22 @@ NEAR = 6 if bf16_is_fast("cpu") else 1
 WORDS = "a red fox running through the snow at night the sea under a blue sky with two small houses and one tall tree".split()
 
 
-def t5_tokenizer(folder: Path) -> Any:
-    """A tokenizer of T5's kind, trained on a few words."""
+@once
+def pieces() -> bytes:
+    """What a tokenizer learns of a few words."""
     sentences = [" ".join(WORDS[i:] + WORDS[:i]) for i in range(len(WORDS))] * 20
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(sentences), model_writer=model, vocab_size=60, model_type="unigram", pad_id=0, eos_id=1,
         unk_id=2, bos_id=-1, minloglevel=2, hard_vocab_limit=False,
     )  # fmt: skip
+    return model.getvalue()
+
+
+def t5_tokenizer(folder: Path) -> Any:
+    """A tokenizer of T5's kind."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "spiece.model").write_bytes(model.getvalue())
+    (folder / "spiece.model").write_bytes(pieces())
     return transformers.T5Tokenizer.from_pretrained(folder)
 
 
