@@ -26,7 +26,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,10 +64,10 @@ class Studio(Server):
         )
         return Counter({f"{method} {route} {status}": int(float(n)) for method, route, status, n in found if route != "/metrics"})
 
-    def submit(self, fields: Mapping[str, Any]) -> str:
+    def submit(self, fields: dict[str, Any]) -> str:
         """Put a job into the queue and return its id."""
         headers = {"content-type": "application/json"}
-        asked = urllib.request.Request(f"http://127.0.0.1:{self.port}/v1/videos", json.dumps(dict(fields)).encode(), headers)
+        asked = urllib.request.Request(f"http://127.0.0.1:{self.port}/v1/videos", json.dumps(fields).encode(), headers)
         with urllib.request.urlopen(asked) as answer:
             return str(json.load(answer)["id"])
 
@@ -148,7 +148,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 Watchers = Callable[[], Crowd | Browsers] | None
 
 
-def play(studio: Studio, store: Store, jobs: int, film: Mapping[str, Any], watchers: Watchers, calm: float) -> Round:
+def play(studio: Studio, store: Store, jobs: int, film: dict[str, Any], watchers: Watchers, calm: float) -> Round:
     """Have jobs made one after the other, watched or not, beginning when other programs are calm."""
     store.pause(True)
     ids = [studio.submit(film) for _ in range(jobs)]

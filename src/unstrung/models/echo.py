@@ -86,9 +86,8 @@ def _drawn(key: bytes, width: int, height: int, pattern: str) -> Callable[[float
     angles, speeds, counts = np.frombuffer(key[:9], np.uint8).reshape(3, 3).T.astype(np.float32) / 255
     y, x = np.mgrid[0:height, 0:width, 0:1].astype(np.float32)[:2] / max(width, height)
     along = np.hypot(x - 0.5, y - 0.3) if pattern == "rings" else x * np.cos(6.283 * angles) + y * np.sin(6.283 * angles)
-    waves = (6.283 * (2 + 5 * counts) * along).reshape(
-        height, -1
-    )  # three to a pixel: rows of three alone take four times as long
+    waves = 6.283 * (2 + 5 * counts) * along
+    waves = waves.reshape(height, -1)  # three numbers to a pixel: rows of three alone take four times as long
     sines, cosines = 100 * np.sin(waves), 100 * np.cos(waves)
 
     def frame(seconds: float) -> Frames:

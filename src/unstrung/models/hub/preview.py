@@ -47,8 +47,8 @@ class Colours:
         pictures = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bicubic").clamp(0, 1)
         parameter = next(vae.parameters())
         device = getattr(pipe, "_execution_device", parameter.device)
-        read = vae.encode((2 * pictures[:, :, None] - 1).to(device, parameter.dtype)).latent_dist
-        states = normalized(vae, read.mode().float().cpu())  # n c 1 h w
+        read = [vae.encode((2 * one[None, :, None] - 1).to(device, parameter.dtype)) for one in pictures]
+        states = torch.cat([normalized(vae, found.latent_dist.mode().float().cpu()) for found in read])  # n c 1 h w
         seen = torch.nn.functional.adaptive_avg_pool2d(pictures, (states.shape[-2], states.shape[-1]))
         x = states[:, :, 0].movedim(1, -1).flatten(0, 2)
         x = torch.cat([x, torch.ones_like(x[:, :1])], 1)
